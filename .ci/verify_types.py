@@ -1,0 +1,41 @@
+"""Fails when less than 99 % of the public names of docarray have a complete type."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FLOOR = 0.99
+
+
+def main() -> int:
+    scripts = Path(sys.executable).parent
+    done = subprocess.run(
+        [scripts / "pyright", "--verifytypes", "docarray", "--ignoreexternal", "--outputjson"],
+        capture_output=True,
+        text=True,
+        # Here pyright looks for the package with the first `python` of the path, and nowhere else.
+        env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
+    )
+    try:
+        report = json.loads(done.stdout)["typeCompleteness"]
+    except (ValueError, KeyError):
+        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        return 1
+    if not report.get("pyTypedPath"):
+        print("pyright did not find docarray with a py.typed file: is it installed?", file=sys.stderr)
+        return 1
+
+    for symbol in report["symbols"]:
+        if symbol["isExported"] and not symbol["isTypeKnown"]:
+            print(f"{symbol['name']}: its type is not known in full")
+            for diagnostic in symbol["diagnostics"]:
+                print(f"    {diagnostic['message']}")
+    score = report["completenessScore"]
+    print(f"Type completeness of docarray: {score:.1%} (at least {FLOOR:.0%} are asked for)")
+    return 0 if score >= FLOOR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The rules of the house that a machine can hold: names, links, what an import costs, where links lead."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "docarray"
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.endswith("_pb2.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
+
+ROOMS = ("serialization", "storage")
+NO_NOUN = {"base", "common", "helper", "helpers", "misc", "mixin", "mixins", "util", "utils"}
+# Words that a test may be about although no module or page has them.
+ALSO = {"house", "benchmarks", "docs", "examples", "notebooks"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def test_fragments_are_named_by_issue_and_kind():
+    """changes/<issue>.<feature|bugfix|misc>.md, with one sentence or more in it."""
+    for path in (ROOT / "changes").iterdir():
+        if path.name == "README.md":
+            continue
+        assert re.fullmatch(r"[1-9]\d*\.(feature|bugfix|misc)\.md", path.name), name(path)
+        assert path.read_text(encoding="utf-8").strip(), f"{name(path)} says nothing"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_stand_at_the_door(room):
+    """A room of the package is reached by a link of its name at the top; there is no link to a room not built."""
+    link = ROOT / room
+
+    assert link.is_symlink() == (PACKAGE / room).is_dir()
+    if link.is_symlink():
+        assert os.readlink(link) == f"docarray/{room}"
+
+
+def test_every_module_has_a_noun():
+    bad = [name(p) for p in PACKAGE.rglob("*") if p.stem in NO_NOUN and (p.is_dir() or p.suffix == ".py")]
+
+    assert bad == []
+
+
+def test_every_test_file_is_named_after_a_module_or_a_page():
+    """One word finds the module, its test and its page."""
+    modules = {p.stem if p.stem != "__init__" else p.parent.name for p in SOURCES}
+    words = modules | {p.stem for p in (ROOT / "docs").glob("*.md")} | ALSO
+
+    assert [name(p) for p in TESTS if p.stem.removeprefix("test_") not in words] == []
+
+
+def test_every_folder_with_code_is_a_package():
+    """Otherwise setuptools leaves it out of the wheel."""
+    folders = {path.parent for path in SOURCES}
+
+    assert [name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+    assert (PACKAGE / "py.typed").exists()
+
+
+# --- code ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_error_is_swallowed():
+    """`except Exception: pass`, or a bare except, hides the error that someone will need."""
+    bad = []
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            caught = ast.unparse(node.type) if node.type else ""
+            silent = all(
+                isinstance(s, ast.Pass | ast.Continue)
+                or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+                for s in node.body
+            )
+            if not caught or (caught in {"Exception", "BaseException"} and silent):
+                bad.append(f"{name(path)}:{node.lineno}")
+
+    assert bad == []
+
+
+def test_only_the_command_line_prints():
+    bad = [
+        f"{name(path)}:{node.lineno}"
+        for path in SOURCES
+        if path.name != "cli.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+
+    assert bad == []
+
+
+def test_extras_that_errors_name_exist():
+    """The pip line of a MissingExtra must work."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    named = {
+        (name(path), extra)
+        for path in SOURCES
+        for group in re.findall(r"docarray\[([\w,-]+)\]", path.read_text(encoding="utf-8"))
+        for extra in group.split(",")
+    }
+
+    assert [where for where in sorted(named) if where[1] not in extras] == []
+
+
+# --- import -------------------------------------------------------------------------------------------------------
+
+
+def test_import_loads_numpy_and_nothing_heavier():
+    """Of what is not the standard library, `import docarray` adds only itself to what `import numpy` loads."""
+    code = "import json, sys, {}; print(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    before, after = (set(json.loads(python(code.format(what)))) for what in ("numpy", "docarray"))
+
+    assert after - before - sys.stdlib_module_names == {"docarray"}
+
+
+def test_import_changes_nothing_of_the_process():
+    """No warning filter, handler, environment variable or seed is touched."""
+    code = """
+import logging, os, random, signal, sys, warnings
+import numpy
+def state():
+    return (list(warnings.filters), warnings.showwarning, dict(os.environ), random.getstate(), sys.excepthook,
+            [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)], logging.getLogger().handlers[:])
+before = state()
+import docarray
+print(before == state())
+"""
+    assert python(code).strip() == "True"
+
+
+# --- pages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text)
+
+    local = [t.partition("#")[0] for t in targets if not re.match(r"[a-z]+:|#", t)]
+    assert [t for t in local if not (page.parent / t).exists()] == []
+
+
+def test_every_public_name_is_in_the_reference():
+    """What `docarray` exports has a place in docs/reference.md."""
+    import docarray
+
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    public = {n for n in docarray.__all__ if not n.startswith("__")}
+
+    assert sorted(n for n in public if not re.search(rf"\bdocarray\.{n}\b", text)) == []
