@@ -1,0 +1,125 @@
+"""Every error of the library: what is wrong, where, and what to do about it.
+
+Rule 1: each class is a `DocArrayError` and also the builtin that one would catch.
+Rule 2: the message names the document id, the field or the name that was given.
+Rule 3: raising leaves the document or array as it was before the call.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BadFilter",
+    "BadPath",
+    "BadSelector",
+    "BadValue",
+    "DocArrayError",
+    "FieldTypeError",
+    "FormatError",
+    "LengthError",
+    "MissingDocument",
+    "MissingEmbedding",
+    "MissingExtra",
+    "MissingGroundTruth",
+    "NotOnInstance",
+    "OutOfRange",
+    "ShapeError",
+    "UnknownField",
+    "UnknownMetric",
+    "UnknownName",
+    "Unsupported",
+    "near_miss",
+]
+
+
+class DocArrayError(Exception):
+    """The root of all errors of the library."""
+
+
+class BadValue(DocArrayError, ValueError):
+    """A value that the call cannot work with."""
+
+
+class BadFilter(BadValue):
+    """A filter that is not of the filter language; the message quotes the part."""
+
+
+class BadPath(BadValue):
+    """A traversal path (`'@...'`) or a dunder path that cannot be read."""
+
+
+class BadSelector(DocArrayError, IndexError):
+    """Something between `[` and `]` that selects nothing by its form."""
+
+
+class OutOfRange(DocArrayError, IndexError):
+    """A position beyond the end of an array."""
+
+
+class MissingDocument(DocArrayError, KeyError):
+    """No document has the id that was asked for."""
+
+    def __str__(self) -> str:  # KeyError shows the repr of its argument, quotes and all
+        return Exception.__str__(self)
+
+
+class MissingEmbedding(BadValue):
+    """A search or a matrix over documents of which some have no embedding."""
+
+
+class ShapeError(BadValue):
+    """An array of a shape or dtype that does not fit; nothing was written."""
+
+
+class LengthError(ShapeError):
+    """As many values were wanted as there are documents, and another number came."""
+
+
+class FieldTypeError(DocArrayError, TypeError):
+    """A value of a type that the field, array or argument does not take."""
+
+
+class UnknownField(DocArrayError, AttributeError):
+    """A field name that a Document does not have."""
+
+
+class UnknownName(BadValue):
+    """A storage, operator, format or option that does not exist."""
+
+
+class UnknownMetric(UnknownName, NotImplementedError):
+    """A distance or evaluation metric that does not exist."""
+
+
+class MissingExtra(DocArrayError, ImportError):
+    """An optional package is not installed; the message holds the pip line."""
+
+
+class MissingGroundTruth(DocArrayError, RuntimeError):
+    """An evaluation has nothing to compare with: neither documents with the right matches nor labels."""
+
+
+class FormatError(BadValue):
+    """Bytes or a file that are not what they claim to be, or are damaged."""
+
+
+class NotOnInstance(DocArrayError, AttributeError):
+    """A constructor such as `from_json` was called on an array instead of on its class."""
+
+
+class Unsupported(DocArrayError, NotImplementedError):
+    """The operation has no meaning here, by design; the message says what to use instead."""
+
+
+def near_miss(name: object, known: Iterable[str]) -> str:
+    """The tail of a message about an unknown name: the closest known one, then all of them.
+
+    >>> near_miss("sqllite", ["memory", "sqlite"])
+    "Did you mean 'sqlite'? There are: memory, sqlite."
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}There are: {', '.join(names)}."
