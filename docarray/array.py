@@ -1,0 +1,1548 @@
+"""DocumentArray: a list of documents that is also a table, a search index and a tree.
+
+Rule 1: the class says what a call means; `Slots` (rows.py) holds the documents, `indexing.py` reads what stands
+        between `[` and `]`, `traverse.py` walks chunks and matches, `find.py` searches.
+Rule 2: every document that comes in passes `_admit`, whatever the method; a subclass does its bookkeeping there.
+Rule 3: a call that raises has changed nothing.
+"""
+
+# pyright: reportPrivateUsage=false
+# The modules of this floor are friends: they read the slots of documents and arrays (document.py, rule 5).
+
+from __future__ import annotations
+
+import contextlib
+import copy as copying
+import functools
+import mimetypes
+import operator
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, SupportsIndex, TypeVar, cast, overload
+
+import numpy as np
+
+from docarray import embedding as embedders
+from docarray import evaluate as evaluation
+from docarray import find as finding
+from docarray import registry, tensors, text, traverse
+from docarray.columns import Column, UniformTensors, column_of
+from docarray.document import Document, Links, copied, media_type
+from docarray.errors import (
+    BadSelector,
+    BadValue,
+    FieldTypeError,
+    LengthError,
+    MissingDocument,
+    NotOnInstance,
+    OutOfRange,
+    ShapeError,
+    UnknownField,
+    Unsupported,
+)
+from docarray.ids import new_id, new_ids
+from docarray.indexing import Selection, known_attribute, positions_of, read_key
+from docarray.paths import dunder, parse_dunder, parse_traversal
+from docarray.rows import Slots
+from docarray.schema import FIELDS, field_named
+from docarray.score import NamedScore, Scores
+from docarray.table import DocsColumn, Table
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    D = DefaultTypeVar("D", bound=Document, default=Document)
+else:
+    D = TypeVar("D", bound=Document)
+
+__all__ = ["DocumentArray"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+_Default: Any = object()
+
+
+if TYPE_CHECKING:
+    on_class = classmethod
+else:
+
+    class on_class(classmethod):
+        """A classmethod that refuses instances: `da.load(...)` would throw its result away and leave `da` as it was."""
+
+        def __get__(self, instance, owner=None):
+            if instance is not None:
+                name = self.__wrapped__.__name__
+                raise NotOnInstance(
+                    f"{name} makes a new array: call it on the class, DocumentArray.{name}(...)"
+                )
+            return super().__get__(instance, owner)
+
+
+class DocumentArray(MutableSequence[D], Generic[D]):
+    """A mutable sequence of Documents, with columns, paths, filters and vector search.
+
+    Args:
+        _docs: a Document, an iterable of them, a Table, or another array, of which this becomes a second view:
+            what is appended to one is in the other (`copy=True`: deep copies with the same ids).
+        storage: where the documents are; 'memory'.
+        copy: see `_docs`.
+        config: settings of the storage; memory has none.
+        subindex_configs: paths that are searched with `on=`; in memory every path can be.
+
+    Raises:
+        FieldTypeError: an element is no Document (the message names its position), or nothing can be iterated.
+        UnknownName: no storage of that name.
+
+    >>> da = DocumentArray([Document(id='a', text='hello'), Document(id='b', text='world', price=3)])
+    >>> da['b'].text, da[:, 'text'], da[-1:, 'tags__price']
+    ('world', ['hello', 'world'], [3])
+    >>> da.find({'tags__price': {'$lt': 5}})[:, 'id']
+    ['b']
+    """
+
+    __slots__ = ("_slots", "_subindices")
+
+    _slots: Slots
+
+    def __init__(
+        self,
+        _docs: Any = None,
+        storage: str = "memory",
+        copy: bool = False,
+        config: Any = None,
+        subindex_configs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if storage != "memory":
+            registry.resolve("storage", storage)
+        self._subindices = dict(subindex_configs or {})
+        self._slots = Slots()
+        if _docs is None:
+            return
+        if isinstance(_docs, DocumentArray) and not copy:
+            self._slots = cast("DocumentArray[Any]", _docs)._lent()
+        elif isinstance(_docs, Slots):
+            self._slots = _docs
+        elif isinstance(_docs, Table):
+            self._slots = Slots.of_table(_docs)
+        else:
+            docs = _listed(_docs)
+            if copy:
+                docs = [copying.deepcopy(doc) for doc in docs]
+            self._slots = Slots(self._admit(docs))
+
+    def _lent(self) -> Slots:
+        """The body for a second view of this array."""
+        return self._slots
+
+    @on_class
+    def empty(cls, size: int = 0, **kwargs: Any) -> Self:
+        """An array of `size` fresh documents; keywords as of the class.
+
+        >>> len(DocumentArray.empty(3))
+        3
+        """
+        return cls([Document() for _ in range(size)], **kwargs)
+
+    @on_class
+    def from_columns(cls, **columns: Any) -> Self:
+        """An array from columns; no document is made before one is touched.
+
+        Args:
+            **columns: fields of a Document by name: lists with None for unset; `embedding` and `tensor` also as one
+                array (n, *shape), which is used without copy; `id` may be left out.
+
+        Raises:
+            UnknownField: no field has that name. LengthError: the columns differ in length.
+            FieldTypeError: a column holds values that its field does not take; the message names the first.
+
+        >>> da = DocumentArray.from_columns(text=['a', 'b'], embedding=np.eye(2))
+        >>> da[1].text, da.embeddings.shape
+        ('b', (2, 2))
+        """
+        given = {name: values for name, values in columns.items() if values is not None}
+        ids: list[str] | None = None
+        if "id" in given:
+            ids = _checked_cells("id", _cells_of("id", given.pop("id")))
+            if None in ids:
+                ids = [new_id() if key is None else key for key in ids]
+        held = {name: _column_from(name, values) for name, values in given.items() if name not in _NESTED}
+        _settle_contents(held)
+        _settle_media_types(held)
+        for name in _NESTED:
+            if name in given:
+                below = [_listed([] if v is None else v) for v in _cells_of(name, given[name])]
+                ids = new_ids(len(below)) if ids is None else ids
+                held[name] = _nested_column(name, below, ids, held)
+        return cls(Table(held, None if held or ids else 0, ids))
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def __len__(self) -> int:
+        return len(self._slots.items)
+
+    def __bool__(self) -> bool:
+        return len(self._slots.items) > 0
+
+    def __iter__(self) -> Iterator[D]:
+        slots = self._slots
+        return cast("Iterator[D]", iter(slots.items) if slots.rows is None else iter(slots))
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, Document):
+            value = value.id
+        return isinstance(value, str) and value in self._slots
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> D: ...
+    @overload
+    def __getitem__(self, index: slice | list[Any] | np.ndarray[Any, Any]) -> DocumentArray[D]: ...
+    @overload
+    def __getitem__(self, index: str) -> Any: ...
+    @overload
+    def __getitem__(self, index: Any) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        """Documents, or attributes of them.
+
+        An int or id gives a document; a slice, list, mask or 1-D array gives an array; '@c' walks a path; `...` gives
+        every document at every depth. `da[which, 'text']` gives a value, or a list of them; `da[which, ['id', 'text']]`
+        a list for each attribute. Attributes may be paths: 'tags__price'.
+
+        Raises:
+            OutOfRange, MissingDocument, UnknownField, BadSelector, BadPath: see docarray.errors.
+        """
+        slots = self._slots
+        kind = type(index)
+        if kind is int:
+            items = slots.items
+            if slots.rows is None and -len(items) <= index < len(items):
+                return items[index]
+        elif kind is slice:
+            return DocumentArray(slots.select(index))
+        elif kind is str and index[:1] != "@":
+            at = slots.position(index)
+            return slots.items[at] if slots.rows is None else slots.get(at)
+        return self._read(read_key(index, slots))
+
+    def _read(self, chosen: Selection) -> Any:
+        names = chosen.attributes
+        if chosen.form == "one":
+            doc = self._slots.get(chosen.positions[0])
+            if names is None:
+                return doc
+            values = [doc._at(name) for name in names]
+            return values if chosen.boxed else values[0]
+        if names is None:
+            return self._picked(chosen)
+        picked = self if chosen.positions == range(len(self)) else self._picked(chosen)
+        columns = [picked._values(name) for name in names]
+        return columns if len(columns) > 1 else columns[0]
+
+    def _picked(self, chosen: Selection) -> DocumentArray[D]:
+        if chosen.form == "many":
+            return DocumentArray(self._slots.select(_window(chosen.positions)))
+        if chosen.form == "all":
+            return self.flatten()
+        reached = traverse.walk(self._slots, chosen.path)
+        return self if reached is self._slots else DocumentArray(reached)
+
+    def _values(self, name: str | tuple[str | int, ...]) -> Any:
+        """One attribute of all documents: a list; `embedding` and `tensor` stacked."""
+        slots = self._slots
+        if name in ("embedding", "tensor"):
+            return self.embeddings if name == "embedding" else self.tensors
+        if name == "text":
+            return self.texts
+        if name == "id":
+            return slots.ids()
+        parts = parse_dunder(name)
+        if parts[0] in ("chunks", "matches") and len(parts) == 1:
+            return [getattr(doc, str(name)) for doc in slots]
+        if parts[0] == "tags" and len(parts) == 2:
+            key = parts[1]
+            try:
+                found = [tags[key] for tags in slots.raw("tags")]
+                # Of rows, lists and dicts are copies that nobody else has: they come from the documents instead.
+                if slots.rows is None or set(map(type, found)) <= _FIXED:
+                    return found
+            except (KeyError, TypeError):  # some lack it, or have no tags
+                return [doc._at(name) if doc._tags else None for doc in slots]
+        if (
+            len(parts) == 1
+            and parts[0] in FIELDS
+            and FIELDS[str(parts[0])].kind in ("text", "bytes", "number")
+        ):
+            default = FIELDS[str(parts[0])].default
+            return [default if value is None else value for value in slots.raw(str(parts[0]))]
+        return [doc._at(name) for doc in slots]
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def _admit(self, docs: list[Any]) -> list[Any]:
+        """The documents, if they are all Documents; a subclass tells them where they are."""
+        if not set(map(type, docs)) <= {Document}:
+            for at, doc in enumerate(docs):
+                if not isinstance(doc, Document):
+                    raise FieldTypeError(
+                        f"an array holds Documents; element {at} is a {type(doc).__name__}: {doc!r:.60}"
+                    )
+        return docs
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Documents, or attributes of them, as `__getitem__` reads them.
+
+        `da[i] = doc`, `da[2:4] = docs` (which may change the length, as of a list), `da[mask] = docs`,
+        `da['@c'] = docs` (ids must be the same, one by one), `da[which, 'text'] = value or values`,
+        `da[which, ['text', 'uri']] = [texts, uris]`. A list or tuple is dealt out, one value a document; anything
+        else goes to each.
+
+        Raises:
+            LengthError: another number of values than documents. FieldTypeError: no Document, or no such value.
+            BadValue: other ids along a path.
+        """
+        if isinstance(index, slice):
+            self._slots.splice(index, self._admitted_for(index, value))
+            return
+        chosen = read_key(index, self._slots)
+        if chosen.attributes is not None:
+            self._write_attributes(chosen, value)
+        elif chosen.form == "one":
+            self._slots.put(chosen.positions[0], self._admit([value])[0])
+        elif chosen.form == "many":
+            docs = self._admit(_counted(_listed(value), len(chosen.positions)))
+            for at, doc in zip(chosen.positions, docs, strict=True):
+                self._slots.put(at, doc)
+        else:
+            targets = list(self._picked(chosen))
+            docs = DocumentArray._admit(self, _counted(_listed(value), len(targets)))
+            if chosen.form == "path":
+                for at, (old, new) in enumerate(zip(targets, docs, strict=True)):
+                    if old.id != new.id:
+                        raise BadValue(
+                            f"setting along '@{chosen.path}' keeps the ids: document {at} is {old.id!r}, got {new.id!r}"
+                        )
+            self._overwrite(targets, docs)
+
+    def _overwrite(self, targets: list[D], docs: list[D]) -> None:
+        """Makes each target say what its new document says; what is nested stays the chunk or match that it is."""
+        moving = {id(doc) for doc in targets}
+        roots = {id(doc) for doc in self}
+        fresh = [
+            copying.copy(new) if new is not old and id(new) in moving else new
+            for old, new in zip(targets, docs, strict=True)
+        ]
+        for old, new in zip(targets, fresh, strict=True):
+            old._become(new, None if id(old) in roots else old._place)
+
+    def _admitted_for(self, window: slice, value: Any) -> list[Any]:
+        docs = _listed(value)
+        if window.step not in (None, 1):
+            _counted(docs, len(range(len(self))[window]))
+        return self._admit(docs)
+
+    def _write_attributes(self, chosen: Selection, value: Any) -> None:
+        names = chosen.attributes or ()
+        if chosen.form == "one":
+            doc = self._slots.get(chosen.positions[0])
+            values = _counted(_several(value), len(names)) if chosen.boxed else [value]
+            _all_or_none([_setter(doc, name, v) for name, v in zip(names, values, strict=True)])
+            return
+        picked = self._picked(chosen)
+        if chosen.boxed and len(names) > 1:
+            columns = _counted(_several(value), len(names))
+        else:
+            columns = [value]
+        whole = chosen.form == "many" and chosen.positions == range(len(self))
+        target = cast("DocumentArray[D]", self) if whole else picked
+        steps = [
+            (name, target._dealt(str(name), column)) for name, column in zip(names, columns, strict=True)
+        ]
+        writes: list[Callable[[], Any]] = []
+        for name, cells in steps:
+            if name == "embedding" and not isinstance(cells, list):
+                writes.append(functools.partial(target._slots.set_embeddings, cells))
+            else:
+                writes.append(_column_setter(target._slots.docs(), name, cells))
+        _all_or_none(writes)
+
+    def _dealt(self, name: str, value: Any) -> Any:
+        """A value for each document: sequences and arrays are dealt out, anything else is given to each."""
+        count = len(self)
+        if name in ("embedding", "tensor"):
+            if value is None:
+                return [None] * count
+            if tensors.framework(value) not in (None, "list") and not _of_objects(name, value):
+                _counted_rows(value, count)
+                if name == "embedding" and tensors.framework(value) in ("numpy", "torch", "scipy"):
+                    return value
+                return _rows_of(value)
+        if tensors.framework(value) not in (None, "list") and getattr(value, "ndim", 0):
+            _counted_rows(value, count)
+            return _rows_of(value) if value.ndim > 1 else tensors.to_numpy(value).tolist()
+        if isinstance(value, (list, tuple)):
+            return _counted(list(cast("Sequence[Any]", value)), count)
+        if isinstance(value, dict):
+            return [copying.deepcopy(cast("dict[Any, Any]", value)) for _ in range(count)]
+        return [value] * count
+
+    def __delitem__(self, index: Any) -> None:
+        """Takes documents out, or unsets attributes: `del da[i]`, `del da['@c[0]']`, `del da[:, 'text']`.
+
+        Raises:
+            BadValue: the id was to be unset. Otherwise as of `__getitem__`.
+        """
+        chosen = read_key(index, self._slots)
+        if chosen.attributes is not None:
+            picked = (
+                [self._slots.get(chosen.positions[0])] if chosen.form == "one" else list(self._picked(chosen))
+            )
+            _all_or_none([_unsetter(doc, name) for doc in picked for name in chosen.attributes])
+        elif chosen.form == "all":
+            self.clear()
+        elif chosen.form == "path":
+            self._delete_along(chosen.path)
+        else:
+            self._slots.remove(positions_of(chosen))
+
+    def _delete_along(self, text: str) -> None:
+        gone: dict[int, tuple[Slots, set[int]]] = {}
+        for path in parse_traversal(text):
+            for parent, _, body, positions in traverse.owners(self._slots, path):
+                if path[-1].kind == "." and parent is not None and parent._raw("_metadata"):
+                    raise Unsupported(
+                        f"'@{text}' is a field of document {parent.id!r}, whose other fields are counted by position: "
+                        "it cannot be deleted. Unset what it holds, or delete within it"
+                    )
+                _, places = gone.setdefault(id(body), (body, set()))
+                places.update(range(len(body)) if positions is None else positions)
+        for body, places in gone.values():
+            body.remove(sorted(places))
+
+    def append(self, value: D) -> None:
+        """One more document at the end (0.1 us)."""
+        items = self._slots.items
+        if type(value) is Document and type(items) is list:
+            items.append(value)
+        else:
+            self._slots.extend(DocumentArray._admit(self, [value]))
+
+    def extend(self, values: Iterable[D]) -> None:
+        """More documents at the end; all or none."""
+        if isinstance(values, DocumentArray):
+            other = cast("DocumentArray[Any]", values)._slots
+            if type(self) is DocumentArray and self._slots.adopt(other):
+                return
+        self._slots.extend(self._admit(_listed(values)))
+
+    def insert(self, index: SupportsIndex, value: D) -> None:
+        """One more document, before position `index`, as of a list."""
+        if not hasattr(index, "__index__"):
+            raise FieldTypeError(f"insert takes a position; got {type(index).__name__}: {index!r:.60}")
+        self._slots.insert(index.__index__(), self._admit([value])[0])
+
+    def pop(self, index: Any = -1) -> D:
+        """Takes the document at a position, or of an id, out and gives it.
+
+        Raises:
+            OutOfRange: the array is empty, or has no such position. MissingDocument: no document has that id.
+        """
+        doc = self[index]
+        if not isinstance(doc, Document):
+            raise BadSelector(f"pop takes one position or one id; got {index!r:.60}")
+        del self[index]
+        return cast("D", doc)
+
+    def remove(self, value: Any) -> None:
+        """Takes the document (or that of this id) out.
+
+        Raises:
+            BadValue: the array does not have it; a ValueError, as of a list.
+        """
+        self._slots.remove([self.index(value)])
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """The position of the document, by its id.
+
+        Raises:
+            BadValue: the array does not have it; a ValueError, as of a list.
+        """
+        key = value.id if isinstance(value, Document) else value
+        window = range(len(self))[start:stop]
+        at = (
+            self._slots.find_id(key) if isinstance(key, str) else None
+        )  # the last one, where several have this id
+        if at is not None and self._slots._idmap().repeats:
+            ids = self._slots.ids()
+            at = next((i for i in window if ids[i] == key), None)
+        if at is None or at not in window:
+            raise BadValue(f"{value!r} is not in this array of {len(self)}")
+        return at
+
+    def count(self, value: Any) -> int:
+        """How many documents have the id of this one."""
+        key = value.id if isinstance(value, Document) else value
+        return self._slots.ids().count(key)
+
+    def reverse(self) -> None:
+        """The same documents in the other order."""
+        self._slots.reorder(range(len(self) - 1, -1, -1))
+
+    def sort(
+        self, key: str | Sequence[str] | Callable[[D], Any] | None = None, reverse: bool = False
+    ) -> None:
+        """Orders the documents in place; stable.
+
+        Args:
+            key: a path ('tags__price'; '-tags__price' is descending), several, or a function of a document.
+            reverse: the other way round.
+
+        Raises:
+            BadValue: there is no key: documents have no order of their own.
+        """
+        if key is None:
+            raise BadValue("documents have no order of their own: sort(key='tags__price') or key=a function")
+        if callable(key):
+            docs = self._slots.docs()
+            order = sorted(range(len(docs)), key=lambda i: cast("Any", key)(docs[i]), reverse=reverse)
+        else:
+            keys = [key] if isinstance(key, str) else list(key)
+            if reverse:  # of equals the first stays the first, and what has no value stays at the end
+                keys = [name.removeprefix("-") if name.startswith("-") else f"-{name}" for name in keys]
+            order = finding.sorted_positions(self._slots, keys)
+        self._slots.reorder(order)
+
+    def clear(self) -> None:
+        """Takes every document out."""
+        self._slots.clear()
+
+    def copy(self) -> DocumentArray[D]:
+        """Another array of the same documents."""
+        return DocumentArray(self._slots.select(slice(None)))
+
+    def __copy__(self) -> Self:
+        fresh = self._of_slots(self._slots.select(slice(None)))
+        if hasattr(self, "__dict__"):
+            fresh.__dict__.update(self.__dict__)
+        return fresh
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        fresh = memo[id(self)] = self._of_slots(Slots(copying.deepcopy(list(self), memo)))
+        if hasattr(self, "__dict__"):
+            fresh.__dict__.update(copying.deepcopy(self.__dict__, memo))
+        return fresh
+
+    def _of_slots(self, slots: Slots) -> Self:
+        """An array of the same class and settings with another body."""
+        fresh = type(self).__new__(type(self))
+        fresh._slots, fresh._subindices = slots, dict(self._subindices)
+        return fresh
+
+    def __add__(self, other: Iterable[D]) -> DocumentArray[D]:
+        joined = self.copy()
+        joined.extend(other)
+        return joined
+
+    def __radd__(self, other: Iterable[D]) -> DocumentArray[D]:
+        return DocumentArray(_listed(other) + list(self))
+
+    def __iadd__(self, values: Iterable[D]) -> Self:
+        self.extend(values)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, DocumentArray) or type(self) is not type(cast("Any", other)):
+            return NotImplemented
+        theirs = cast("DocumentArray[Any]", other)
+        return len(self) == len(theirs) and all(a == b for a, b in zip(self, theirs, strict=True))
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} (length={len(self)}) at {id(self):#x}>"
+
+    # ------------------------------------------------------------------------------------------ columns
+
+    @property
+    def embeddings(self) -> Any:
+        """The embeddings as one array (n, *shape) of their framework; None when no document has one.
+
+        An array that was set or loaded as a matrix gives that matrix, without copy; after changes of single documents
+        it is gathered once and kept. What numpy gives is a read-only view: copy it to change it.
+
+        Raises:
+            MissingEmbedding: some documents have none. ShapeError: they differ in shape.
+        """
+        gathered = self._slots.gathered()
+        if gathered is None:
+            return self._stacked("embedding")
+        matrix: Any = gathered.matrix
+        if type(matrix) is np.ndarray:
+            matrix = cast("Any", matrix.view())
+            matrix.flags.writeable = False
+        return matrix
+
+    @embeddings.setter
+    def embeddings(self, value: Any) -> None:
+        self._set_arrays("embedding", value)
+
+    @property
+    def tensors(self) -> Any:
+        """The tensors as one array (n, *shape) of their framework; None when no document has one.
+
+        Raises:
+            MissingEmbedding: some documents have none. ShapeError: they differ in shape.
+        """
+        slots = self._slots
+        numbers = slots.untouched
+        if isinstance(numbers, range) and slots.rows is not None:
+            column = slots.rows.table.columns.get("tensor")
+            if isinstance(column, UniformTensors) and column.present is None:
+                data = column.data[numbers.start : numbers.stop : numbers.step]
+                return tensors.from_numpy(data, column.framework)
+        return self._stacked("tensor")
+
+    @tensors.setter
+    def tensors(self, value: Any) -> None:
+        self._set_arrays("tensor", value)
+
+    def _stacked(self, name: str) -> Any:
+        values = self._slots.raw(name)
+        if all(value is None for value in values):
+            return None
+        finding.check_present(values, self._slots, None, name)
+        return tensors.stack(values)
+
+    def _set_arrays(self, name: str, value: Any) -> None:
+        self[:, name] = value
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each document; '' where it has none."""
+        values = self._slots.raw("text")
+        return ["" if value is None else value for value in values] if None in values else values
+
+    @texts.setter
+    def texts(self, value: Sequence[str] | None) -> None:
+        if value is None:
+            self[:, "text"] = None
+            return
+        cells = _checked_cells("text", _counted(_several(value), len(self)))
+        if None in cells:  # which unsets a text, and leaves a blob or tensor as it is
+            self[:, "text"] = cells
+        else:
+            self._slots.set_texts(cells)
+
+    @property
+    def blobs(self) -> list[bytes]:
+        """The blob of each document; b'' where it has none."""
+        return [b"" if value is None else value for value in self._slots.raw("blob")]
+
+    @blobs.setter
+    def blobs(self, value: Sequence[bytes] | None) -> None:
+        self[:, "blob"] = None if value is None else _several(value)
+
+    @property
+    def contents(self) -> Any:
+        """The content of each document; stacked where all are tensors of one shape."""
+        if {doc.content_type for doc in self} == {"tensor"}:
+            with contextlib.suppress(ShapeError):
+                return self.tensors
+        return [doc.content for doc in self]
+
+    @contents.setter
+    def contents(self, value: Any) -> None:
+        name = "content"
+        if _is_typed(value):
+            value, name = cast("tuple[Any, str]", value)
+        if value is not None and tensors.framework(value) not in (None, "list"):
+            _counted_rows(value, len(self))
+            value = _rows_of(value)
+        self[:, name] = None if value is None else _several(value)
+
+    # ------------------------------------------------------------------------------------------ walking
+
+    def traverse(
+        self, traversal_paths: str, filter_fn: Callable[[D], bool] | None = None
+    ) -> Iterator[DocumentArray[D]]:
+        """The containers that paths such as 'r,c,mm' reach, one after the other (written without '@').
+
+        Raises:
+            BadPath: the text is no path.
+        """
+        for path in parse_traversal(traversal_paths):
+            for found in traverse.owners(self._slots, path):
+                part = found.part()
+                whole = self if found.parent is None else getattr(found.parent, found.name)
+                # The array itself, where it is whole: it tells what is added to it where it is.
+                yield whole if part is whole._slots and filter_fn is None else self._kept(part, filter_fn)
+
+    def traverse_flat(
+        self, traversal_paths: str, filter_fn: Callable[[D], bool] | None = None
+    ) -> DocumentArray[D]:
+        """The documents that the paths reach, in one array; 'r' gives this one."""
+        reached = traverse.walk(self._slots, traversal_paths)
+        return self if reached is self._slots and filter_fn is None else self._kept(reached, filter_fn)
+
+    def traverse_flat_per_path(
+        self, traversal_paths: str, filter_fn: Callable[[D], bool] | None = None
+    ) -> Iterator[DocumentArray[D]]:
+        """The documents that each path reaches, one array a path."""
+        for path in parse_traversal(traversal_paths):
+            reached = traverse.reach(self._slots, path)
+            yield self if reached is self._slots and filter_fn is None else self._kept(reached, filter_fn)
+
+    @staticmethod
+    def _kept(slots: Slots, keep: Callable[[Any], bool] | None) -> DocumentArray[Any]:
+        return DocumentArray(slots if keep is None else Slots([doc for doc in slots if keep(doc)]))
+
+    def flatten(self) -> DocumentArray[D]:
+        """Every document at every depth: of each its chunks, its matches, and then itself."""
+        return DocumentArray(traverse.flattened(self._slots))
+
+    # ------------------------------------------------------------------------------------------ finding
+
+    def find(
+        self,
+        query: Any = None,
+        metric: str | Callable[..., Any] = "cosine",
+        limit: int | None = _Default,
+        metric_name: str | None = None,
+        exclude_self: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        only_id: bool = False,
+        index: str = "text",
+        return_root: bool = False,
+        on: str | None = None,
+        *,
+        sort: str | Sequence[str] | None = None,
+        normalization: tuple[float, float] | None = None,
+        batch_size: int | None = None,
+        use_scipy: bool = False,
+        device: str = "cpu",
+        num_worker: int = 1,
+    ) -> Any:
+        """Documents that a filter keeps, or the nearest to vectors, exactly.
+
+        Args:
+            query: a filter (dict): gives an array. A vector (d,): gives an array, nearest first. Vectors (q, d), a
+                Document or a DocumentArray with embeddings: gives a list with an array for each.
+            metric: 'cosine', 'euclidean', 'sqeuclidean', 'inner_product', a name of scipy.spatial.distance, or a
+                function of two matrices (q, d) and (n, d) that gives (q, n). Smaller is nearer.
+            limit: how many at most; 20 for vectors and all for a filter unless given; None is all.
+            metric_name: the key of `scores` that is filled; the name of the metric unless given.
+            exclude_self: leave out the document that has the id of the query Document.
+            filter: only documents that it keeps are searched.
+            only_id: results hold nothing but id and scores.
+            on: search the documents at this path, such as '@c'. `return_root`: give their root documents instead.
+            sort: order what a filter keeps by this path; '-tags__price' is descending.
+            normalization: (a, b): distances become scores from a, for the nearest, to b, for the farthest.
+            batch_size: rows that are compared at once; no result depends on it.
+            use_scipy, device, num_worker: accepted for old callers; no result depends on them.
+
+        Returns:
+            Light copies that share no container with what they were found as: no matches, scores kept, with
+            `scores[metric_name]` set. What a filter alone keeps are the documents themselves.
+
+        Raises:
+            BadFilter, BadValue, MissingEmbedding, ShapeError, UnknownMetric, FieldTypeError: see docarray.errors.
+        """
+        if isinstance(query, Mapping):
+            if filter is not None:
+                raise BadValue("there are two filters: as the query and as filter=; give one")
+            query, filter = None, cast("Mapping[str, Any]", query)
+        if on is not None and on != "@r":
+            return self._find_on(
+                on, query, metric, limit, metric_name, exclude_self, filter, only_id, index, return_root, sort,
+                normalization, batch_size,
+            )  # fmt: skip
+        return self._find(
+            query, metric, limit, metric_name, exclude_self, filter, only_id, index, sort, normalization, batch_size
+        )  # fmt: skip
+
+    def _find(self, query: Any, metric: Any, limit: Any, metric_name: Any, exclude_self: bool, filter: Any,
+              only_id: bool, index: str, sort: Any, normalization: Any, batch_size: Any,
+              roots: list[D] | None = None) -> Any:  # fmt: skip
+        # `roots`: for each document of this array the one to give in its place.
+        if query is None:
+            if filter is None:
+                raise BadValue("find() wants a query, a filter, or both")
+            if isinstance(filter, str):
+                raise BadValue("a filter is a dict, such as {'tags__price': {'$lt': 30}}")
+            kept = self._filtered(filter, None if limit is _Default else finding.ask(limit), sort)
+            return DocumentArray(self._slots.select(kept) if roots is None else [roots[at] for at in kept])
+        if isinstance(query, str) or (isinstance(query, list) and query and isinstance(query[0], str)):
+            raise Unsupported(
+                f"searching the words of {index!r} needs a storage with a text index; memory has none"
+            )
+        vectors, single, ids = self._query_vectors(query)
+        name = finding.score_name(metric, metric_name)
+        count = 1 if vectors is None else vectors.shape[0]
+        if not len(self) or vectors is None:
+            finding.ask(20 if limit is _Default else limit)
+            finding.positions_where(self._slots, filter or {})
+            return (
+                DocumentArray()
+                if single
+                else [DocumentArray() for _ in range(count if vectors is not None else 0)]
+            )
+        found = finding.search(
+            self._slots,
+            vectors,
+            metric=metric,
+            limit=finding.ask(20 if limit is _Default else limit),
+            positions=None if filter is None else finding.positions_where(self._slots, filter),
+            leave_out=ids if exclude_self else None,
+            normalization=normalization,
+            batch_size=batch_size,
+        )
+        better = (
+            "similarity" if normalization is not None and normalization[0] > normalization[1] else "distance"
+        )
+        made = self._hits(found, name, finding.score_name(metric, None), better, only_id, roots)
+        return made[0] if single else made
+
+    def _filtered(self, condition: Mapping[str, Any], limit: int | None, sort: Any) -> list[int]:
+        kept = finding.positions_where(self._slots, condition)
+        if sort is not None:
+            kept = finding.sorted_positions(self._slots, sort, kept)
+        return kept[:limit]
+
+    @staticmethod
+    def _query_vectors(query: Any) -> tuple[Any, bool, list[str] | None]:
+        if isinstance(query, Document):
+            query = DocumentArray([query])
+        if isinstance(query, DocumentArray):
+            asked = cast("DocumentArray[Any]", query)
+            if not len(asked):
+                return None, False, []
+            return finding.matrix_of(asked._slots)[0], False, asked._slots.ids()
+        vectors, single = finding.vectors_of(query)
+        return vectors, single, None
+
+    def _hits(
+        self,
+        found: list[finding.Found],
+        name: str,
+        op_name: str,
+        better: str,
+        only_id: bool,
+        roots: list[D] | None = None,
+    ) -> list[DocumentArray[D]]:
+        flat = [position for positions, _ in found for position in positions]
+        if only_id:
+            ids = self._slots._id_at if roots is None else lambda at: roots[at].id
+            docs = [Document(id=ids(position)) for position in flat]
+        elif roots is not None:
+            docs = [roots[position]._hit() for position in flat]
+        else:
+            docs = self._slots.hits(flat)
+        at, out = 0, list[DocumentArray[D]]()
+        for positions, distances in found:
+            part = docs[at : at + len(positions)]
+            at += len(positions)
+            for doc, value in zip(part, distances, strict=True):
+                score = NamedScore()
+                score._value, score._op_name, score._description = value, op_name, better
+                if doc._scores is None:
+                    doc._scores = Scores()
+                dict.__setitem__(doc._scores, name, score)
+            out.append(DocumentArray(Slots(part)))
+        return out
+
+    def _find_on(self, on: str, query: Any, metric: Any, limit: Any, metric_name: Any, exclude_self: bool,
+                 filter: Any, only_id: bool, index: str, return_root: bool, sort: Any, normalization: Any,
+                 batch_size: Any) -> Any:  # fmt: skip
+        if not on.startswith("@"):
+            raise BadValue(f"no subindex is available for on={on!r}: on= takes a path such as '@c'")
+        below = cast("DocumentArray[D]", self[on])
+        return below._find(
+            query, metric, limit, metric_name, exclude_self, filter, only_id, index, sort, normalization, batch_size,
+            self._roots_of(below) if return_root else None,
+        )  # fmt: skip
+
+    def _roots_of(self, below: DocumentArray[D]) -> list[D]:
+        """The document of this array that each of those below is nested in, at whatever depth."""
+        roots: dict[int, D] = {}
+        for root in self:
+            for doc in traverse.flattened(Slots([root])):
+                roots.setdefault(id(doc), root)
+        return [roots[id(doc)] for doc in below]
+
+    def match(
+        self,
+        darray: DocumentArray[Any] | None,
+        metric: str | Callable[..., Any] = "cosine",
+        limit: int | None = 20,
+        normalization: tuple[float, float] | None = None,
+        metric_name: str | None = None,
+        batch_size: int | None = None,
+        exclude_self: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        only_id: bool = False,
+        use_scipy: bool = False,
+        device: str = "cpu",
+        num_worker: int = 1,
+        on: str | None = None,
+    ) -> None:
+        """Finds the nearest documents of `darray` for each document here, and sets them as its `matches`.
+
+        Arguments as of `find`. Nothing happens when either array is empty. Matching an array against itself is safe:
+        matches are copies, and have no matches themselves.
+        """
+        if not len(self) or darray is None or not len(darray):
+            return
+        found = darray.find(
+            self, metric, limit, metric_name, exclude_self, filter, only_id, on=on, normalization=normalization,
+            batch_size=batch_size,
+        )  # fmt: skip
+        for doc, matches in zip(self, found, strict=True):
+            doc.matches = matches
+
+    # ------------------------------------------------------------------------------------------ groups
+
+    def split_by_tag(self, tag: str) -> dict[Any, DocumentArray[D]]:
+        """The documents by the value of a tag, in order; documents without it are left out.
+
+        Args:
+            tag: a key, or a path within the tags: 'color', 'shape__sides'.
+
+        Raises:
+            FieldTypeError: a value cannot be a key of a dict; the message names the document.
+        """
+        groups = finding.grouped(self._slots, tag)
+        return {value: DocumentArray(self._slots.select(positions)) for value, positions in groups.items()}
+
+    def batch(
+        self, batch_size: int, shuffle: bool = False, show_progress: bool = False
+    ) -> Iterator[DocumentArray[D]]:
+        """Arrays of `batch_size` documents each; the last may be shorter.
+
+        Raises:
+            BadValue: the size is no int above 0.
+        """
+        parts = self._batches(batch_size, shuffle, show_progress)
+        return (DocumentArray(self._slots.select(_window(positions))) for positions in parts)
+
+    def batch_ids(self, batch_size: int, shuffle: bool = False) -> Iterator[list[str]]:
+        """Lists of `batch_size` ids each; the last may be shorter."""
+        ids = self._slots.ids()
+        return ([ids[i] for i in positions] for positions in self._batches(batch_size, shuffle, False))
+
+    def _batches(self, size: Any, shuffle: bool, show_progress: bool) -> Iterable[Sequence[int]]:
+        if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size <= 0:
+            raise BadValue(f"batch_size={size!r}: it is an int above 0")
+        order: Sequence[int] = range(len(self))
+        if shuffle:
+            order = random.Random().sample(order, len(order))
+        parts = [order[at : at + size] for at in range(0, len(order), size)]
+        return registry.resolve("room", "display").track(parts, "batches") if show_progress else parts
+
+    def sample(self, k: int, seed: int | None = None) -> DocumentArray[D]:
+        """`k` documents at random, without repeats; the same for the same seed. No global state is used.
+
+        Raises:
+            BadValue: there are fewer than k.
+        """
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k <= len(self):
+            raise BadValue(f"a sample of {k} from an array of {len(self)}")
+        return DocumentArray(self._slots.select(random.Random(seed).sample(range(len(self)), k)))
+
+    def shuffle(self, seed: int | None = None) -> DocumentArray[D]:
+        """All documents in a random order, in a new array; the same for the same seed."""
+        return self.sample(len(self), seed)
+
+    def reduce(self, other: DocumentArray[D]) -> Self:
+        """Adds what `other` has and this lacks: documents by id, and their fields, chunks and matches by id.
+
+        Where both have a value, this array's stays; a document that has content keeps it, of whatever type.
+        """
+        for doc in other:
+            at = self._slots.find_id(doc.id)
+            if at is None:
+                self.append(doc)
+            else:
+                _fill_up(self._slots.get(at), doc)
+        return self
+
+    def reduce_all(self, others: Iterable[DocumentArray[D]]) -> Self:
+        """`reduce` with each of the others."""
+        for other in others:
+            self.reduce(other)
+        return self
+
+    def get_vocabulary(self, min_freq: int = 1, text_attrs: Sequence[str] = ("text",)) -> dict[str, int]:
+        """The words of these attributes and an id for each, from 2, in the order of first sight.
+
+        >>> DocumentArray([Document(text='a b a')]).get_vocabulary()
+        {'a': 2, 'b': 3}
+        """
+        counts: Counter[str] = Counter()
+        for doc in self:
+            counts.update(doc.get_vocabulary(text_attrs))
+        return text.numbered(counts, min_freq)
+
+    # ------------------------------------------------------------------------------------------ embedding, evaluating
+
+    def embed(
+        self,
+        embed_model: Any,
+        device: str = "cpu",
+        batch_size: int = 256,
+        to_numpy: bool = False,
+        collate_fn: Callable[[DocumentArray[Any]], Any] | None = None,
+    ) -> Self:
+        """Sets the embedding of each document to what a model gives for its tensor. All are set, or none.
+
+        Args:
+            embed_model: a torch.nn.Module, run in evaluation mode and without gradients and put back as it was; or
+                any function of a batch.
+            device: where a torch model and its batches are put.
+            batch_size: documents a call.
+            to_numpy: keep ndarrays instead of the model's own.
+            collate_fn: what makes a batch of an array; the stacked tensors unless given. A mapping is given as
+                keywords.
+
+        Raises:
+            FieldTypeError: this is no model, or it gives no array. BadValue: `batch_size` is no int above 0.
+            MissingEmbedding: documents have no tensor, and there is no `collate_fn`. LengthError: the model gave
+            another number of rows. ShapeError: they are no vectors of one shape.
+
+        >>> da = DocumentArray([Document(text='a'), Document(text='bcd')])
+        >>> da.embed(lambda batch: batch, collate_fn=lambda docs: [[len(t), 1] for t in docs.texts]).embeddings.tolist()
+        [[1, 1], [3, 1]]
+        """
+        embedders.embed(self, embed_model, device, batch_size, to_numpy, collate_fn)
+        return self
+
+    def embed_feature_hashing(
+        self,
+        n_dim: int = 256,
+        sparse: bool = False,
+        fields: Sequence[str] = ("text", "tags"),
+        max_value: float = 1_000_000,
+    ) -> Self:
+        """Sets each embedding to a hash of the words and tags: vectors without a model, alike in every process.
+
+        Args:
+            n_dim: how many dimensions the vectors have; more keep more words apart.
+            sparse: set rows of a scipy.sparse csr_matrix instead of an ndarray; both are float64.
+            fields: what is hashed, each once: texts, 'tags', numbers such as 'weight', or paths: 'tags__title'.
+            max_value: numbers in tags are clipped to -max_value ... max_value.
+
+        What counts how much: see `docarray.embedding.feature_hash`.
+
+        >>> da = DocumentArray([Document(text=t) for t in ('the cat sat', 'a cat sat down', 'stocks fell')])
+        >>> da.embed_feature_hashing().find(Document(text='cat').embed_feature_hashing())[0][:2, 'text']
+        ['the cat sat', 'a cat sat down']
+        """
+        embedders.embed_feature_hashing(self, n_dim, sparse, fields, max_value)
+        return self
+
+    def evaluate(
+        self,
+        metrics: Sequence[str | Callable[..., Any]] | None = None,
+        ground_truth: DocumentArray[Any] | None = None,
+        hash_fn: Callable[[Any], Any] | None = None,
+        metric_names: Sequence[str] | None = None,
+        strict: bool = True,
+        label_tag: str = "label",
+        num_relevant_documents_per_label: Mapping[Any, int] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, float]:
+        """Scores the matches of each document, into `evaluations`, and gives the average of each metric.
+
+        A match is relevant when the same document of `ground_truth` has it too, or else when its tag `label_tag` is
+        that of the document. Arguments and errors: see `docarray.evaluate.evaluate`.
+
+        >>> da = DocumentArray([Document(tags={'label': 1}, matches=[Document(tags={'label': n}) for n in (1, 2)])])
+        >>> da.evaluate(['precision_at_k', 'reciprocal_rank'], k=2)
+        {'precision_at_k': 0.5, 'reciprocal_rank': 1.0}
+        """
+        return evaluation.evaluate(
+            self, metrics, ground_truth, hash_fn, metric_names, strict, label_tag, num_relevant_documents_per_label,
+            **kwargs,
+        )  # fmt: skip
+
+    def embed_and_evaluate(
+        self,
+        metrics: Sequence[str | Callable[..., Any]] | None = None,
+        index_data: DocumentArray[Any] | None = None,
+        ground_truth: DocumentArray[Any] | None = None,
+        metric_names: Sequence[str] | None = None,
+        strict: bool = True,
+        label_tag: str = "label",
+        embed_models: Any = None,
+        embed_funcs: Callable[..., Any]
+        | tuple[Callable[..., Any] | None, Callable[..., Any] | None]
+        | None = None,
+        device: str = "cpu",
+        batch_size: int | tuple[int, int] = 256,
+        collate_fns: Callable[..., Any]
+        | tuple[Callable[..., Any] | None, Callable[..., Any] | None]
+        | None = None,
+        distance: str | Callable[..., Any] = "cosine",
+        limit: int | None = 20,
+        normalization: tuple[float, float] | None = None,
+        exclude_self: bool = False,
+        use_scipy: bool = False,
+        num_worker: int = 1,
+        match_batch_size: int = 100_000,
+        query_sample_size: int | None = 1_000,
+        *,
+        seed: int | None = None,
+        hash_fn: Callable[[Any], Any] | None = None,
+        num_relevant_documents_per_label: Mapping[Any, int] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, float]:
+        """Embeds these documents and an index, matches and scores, in batches: what the three give in turn.
+
+        The documents keep their new matches and evaluations; none gets an embedding, or loses one. Arguments and
+        errors: see `docarray.evaluate.embed_and_evaluate`.
+        """
+        return evaluation.embed_and_evaluate(
+            self, metrics, index_data, ground_truth, metric_names, strict, label_tag, embed_models, embed_funcs,
+            device, batch_size, collate_fns, distance, limit, normalization, exclude_self, use_scipy, num_worker,
+            match_batch_size, query_sample_size, seed=seed, hash_fn=hash_fn,
+            num_relevant_documents_per_label=num_relevant_documents_per_label, **kwargs,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------ in and out
+
+    def to_bytes(self) -> bytes:
+        """The array in the native format (docs/format.md)."""
+        return registry.resolve("format", "binary").dumps(self._slots.table())
+
+    @on_class
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
+        """The array that `to_bytes` wrote; no document is made before one is touched.
+
+        Raises:
+            FormatError: these are other bytes, or they are damaged.
+        """
+        return cls(registry.resolve("format", "binary").loads(data))
+
+    def __bytes__(self) -> bytes:
+        return self.to_bytes()
+
+    def save(self, file: str | Path | BinaryIO, file_format: Literal["binary"] = "binary") -> None:
+        """Writes the array to a file in the native format; a path is replaced only when all is written.
+
+        Raises:
+            UnknownName: no format of that name.
+        """
+        registry.resolve("format", file_format).save(self._slots.table(), file)
+
+    @on_class
+    def load(cls, file: str | Path | BinaryIO, file_format: Literal["binary"] = "binary") -> Self:
+        """The array of a file that `save` wrote: mapped, not read; nothing is copied before it is touched.
+
+        Raises:
+            FormatError: the file is another, or damaged. FileNotFoundError: there is none.
+        """
+        return cls(registry.resolve("format", file_format).load(file))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.to_bytes(), getattr(self, "__dict__", None))
+
+    def sync(self) -> None:
+        """Nothing to do in memory; storages write what they hold back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.sync()
+
+    # ------------------------------------------------------------------------------------------ on sight
+
+    def summary(self) -> None:
+        """Prints what the array holds: length, fields, types, nesting."""
+        registry.resolve("room", "display").show(self)
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        yield registry.resolve("room", "display").rich_of(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _repr_html_(self) -> str:
+        return registry.resolve("room", "display").html_of(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return registry.resolve("room", "display").completions(self)
+
+
+def _unpickled(cls: type[DocumentArray[Any]], data: bytes, own: dict[str, Any] | None) -> DocumentArray[Any]:
+    array = cls(DocumentArray.from_bytes(data))
+    if own:
+        array.__dict__.update(own)
+    return array
+
+
+def _listed(values: Any) -> list[Any]:
+    """The elements of what should be documents, in a list."""
+    if isinstance(values, Document):
+        return [values]
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise FieldTypeError(
+            f"an iterable of Documents is wanted; got a {type(values).__name__}: {values!r:.60}"
+        )
+    return list(cast("Iterable[Any]", values))
+
+
+def _window(positions: Sequence[int]) -> Sequence[int] | slice:
+    if isinstance(positions, range) and positions.step > 0:
+        return slice(positions.start, positions.stop, positions.step)
+    return positions
+
+
+def _counted(values: list[T], count: int) -> list[T]:
+    if len(values) != count:
+        raise LengthError(f"{count} values are wanted, one for each; got {len(values)}. Nothing was written")
+    return values
+
+
+def _counted_rows(value: Any, count: int) -> None:
+    if not value.shape or value.shape[0] != count:
+        raise LengthError(
+            f"an array of shape {tuple(value.shape)} does not match {count} documents: one row for each is wanted"
+        )
+
+
+def _rows_of(value: Any) -> list[Any]:
+    if tensors.framework(value) == "scipy":
+        rows = value.tocsr()
+        return [rows[i : i + 1].asformat(value.format) for i in range(value.shape[0])]
+    return list(value) if value.ndim > 1 else [value[i : i + 1].reshape(()) for i in range(value.shape[0])]
+
+
+def _several(value: Any) -> list[Any]:
+    """The values in a list; one str or document is no several values, though it could be iterated."""
+    if isinstance(value, (str, bytes, Mapping, Document)) or not isinstance(value, Iterable):
+        raise FieldTypeError(
+            f"several values are wanted, one for each; got a {type(value).__name__}: {value!r:.60}"
+        )
+    return list(cast("Iterable[Any]", value))
+
+
+def _is_typed(value: Any) -> bool:
+    """Whether contents came as (values, 'text')."""
+    if not isinstance(value, tuple) or len(cast("tuple[Any, ...]", value)) != 2:
+        return False
+    values, name = cast("tuple[Any, Any]", value)
+    return isinstance(name, str) and name in _CONTENT and tensors.framework(values) is not None
+
+
+def _of_objects(name: str, value: Any) -> bool:
+    """Whether an array holds arrays, each of its own shape.
+
+    Raises:
+        FieldTypeError: it holds no numbers at all.
+    """
+    kind = value.dtype.kind if isinstance(value, np.ndarray) else "f"
+    if kind not in "biufcO":
+        raise FieldTypeError(f"field {name!r} takes arrays of numbers; got {value.dtype} {value.shape}")
+    return kind == "O"
+
+
+_CONTENT = ("text", "blob", "tensor")
+_FIXED = {str, int, float, bool, type(None)}
+_EXACT = {
+    "text": str,
+    "id": str,
+    "uri": str,
+    "blob": bytes,
+    "tags": dict,
+    "weight": float,
+    "embedding": np.ndarray,
+}
+
+
+def _all_or_none(writes: list[Callable[[], Any]]) -> None:
+    """Makes changes that were all found to be possible before the first is made."""
+    for write in writes:
+        write()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _setter(doc: Document, path: str | tuple[str | int, ...], value: Any) -> Callable[[], Any]:
+    """What sets an attribute of a document, and cannot fail.
+
+    Raises:
+        UnknownField, FieldTypeError, BadValue, OutOfRange: it cannot be set; nothing was.
+    """
+    parts = parse_dunder(path)
+    name = parts[-1]
+    if len(parts) == 1:
+        return functools.partial(setattr, doc, str(name), _fitting(doc, str(name), value))
+    holder = _holder(doc, parts)
+    if isinstance(holder, Document):
+        return _setter(holder, (name,), value)
+    if holder is None and parts[0] in ("scores", "evaluations") and len(parts) == 3:
+        score = NamedScore(**{str(name): value})  # which is what makes a score that is asked for first
+        return lambda: setattr(getattr(doc, str(parts[0]))[parts[1]], str(name), getattr(score, str(name)))
+    if isinstance(holder, NamedScore):
+        NamedScore(**{str(name): value})
+        return functools.partial(setattr, holder, str(name), value)
+    if isinstance(holder, Scores):
+        return functools.partial(operator.setitem, holder, str(name), NamedScore(value))
+    if isinstance(holder, dict):
+        return functools.partial(
+            operator.setitem, cast("dict[Any, Any]", holder), _key_in(holder, name), value
+        )
+    if isinstance(holder, DocumentArray):
+        DocumentArray._admit(cast("DocumentArray[Any]", holder), [value])
+    at = _place_in(doc, path, holder)
+    if tensors.framework(holder) not in (None, "list"):
+        trial = copying.deepcopy(holder)
+        try:
+            trial[at] = value
+            holder[at] = holder[at]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadValue(
+                f"{path!r} of document {doc.id!r} cannot be set to {value!r:.60}: {error}"
+            ) from None
+    return functools.partial(operator.setitem, holder, at, value)
+
+
+def _column_setter(
+    docs: list[Document], path: str | tuple[str | int, ...], values: list[Any]
+) -> Callable[[], Any]:
+    """`_setter` for many documents: one field is checked for all of them without a call to set each."""
+    parts = parse_dunder(path)
+    if len(parts) > 1:
+        writes = [_setter(doc, path, value) for doc, value in zip(docs, values, strict=True)]
+        return functools.partial(_all_or_none, writes)
+    name = str(parts[0])
+    exact = _EXACT.get(name)
+    if exact is None or not set(map(type, values)) <= {exact}:
+        values = [_fitting(doc, name, value) for doc, value in zip(docs, values, strict=True)]
+
+    def write() -> None:
+        for doc, value in zip(docs, values, strict=True):
+            setattr(doc, name, value)
+
+    return write
+
+
+def _unsetter(doc: Document, path: str | tuple[str | int, ...]) -> Callable[[], Any]:
+    """What unsets an attribute of a document, and cannot fail; what is not there needs no unsetting.
+
+    Raises:
+        BadValue: it is the id. UnknownField, OutOfRange: there can be no such attribute.
+    """
+    parts = parse_dunder(path)
+    name = parts[-1]
+    if len(parts) == 1:
+        return functools.partial(setattr, doc, str(name), _fitting(doc, str(name), None))
+    if doc._filled(str(parts[0])) is None:
+        return _nothing
+    holder = _holder(doc, parts)
+    if holder is None:
+        return _nothing
+    if isinstance(holder, Document):
+        return _unsetter(holder, (name,))
+    if isinstance(holder, NamedScore):
+        NamedScore(**{str(name): None})
+        return functools.partial(setattr, holder, str(name), None)
+    if isinstance(holder, dict):
+        return functools.partial(cast("dict[Any, Any]", holder).pop, _key_in(holder, name), None)
+    at = _place_in(doc, path, holder)
+    if tensors.framework(holder) not in (None, "list"):
+        raise BadValue(f"{path!r} of document {doc.id!r} is one number of an array: it cannot be taken out")
+    return functools.partial(operator.delitem, holder, at)
+
+
+def _fitting(doc: Document, name: str, value: Any) -> Any:
+    """The value of a field, if it takes it."""
+    if name not in FIELDS and name != "content":
+        raise UnknownField(f"{name!r} of a Document follows from its fields: it cannot be set or unset")
+    if value is None:
+        if name == "id":
+            raise BadValue(f"an id cannot be taken away from a document in an array: {doc.id!r}")
+    elif type(value) is not _EXACT.get(name):
+        if name in ("chunks", "matches"):
+            return DocumentArray._admit(DocumentArray(), _listed(value))
+        try:
+            setattr(Document(), name, value)
+        except FieldTypeError as error:
+            raise FieldTypeError(f"document {doc.id!r}: {error}") from None
+    return value
+
+
+def _holder(doc: Document, parts: tuple[str | int, ...]) -> Any:
+    """What holds the last part of a path."""
+    return getattr(doc, str(parts[0])) if len(parts) == 2 else doc._at(parts[:-1])
+
+
+def _key_in(holder: Any, name: str | int) -> Any:
+    """The key that a part of a path means in a dict: its text, or the number that it spells where that is a key."""
+    if (
+        name not in holder
+        and isinstance(name, str)
+        and name.removeprefix("-").isdecimal()
+        and int(name) in holder
+    ):
+        return int(name)
+    return name
+
+
+def _place_in(doc: Document, path: Any, holder: Any) -> int:
+    """The position that the last part of a path means in what holds it."""
+    where = f"{dunder(parse_dunder(path))!r} of document {doc.id!r}"
+    name = str(parse_dunder(path)[-1])
+    if (
+        holder is None
+        or isinstance(holder, (str, bytes, tuple, int, float))
+        or not hasattr(holder, "__setitem__")
+    ):
+        raise UnknownField(f"{where}: there is nothing that {name!r} could be set in, but {holder!r:.60}")
+    if not name.removeprefix("-").isdecimal():
+        raise UnknownField(f"{where}: a {type(holder).__name__} has positions, and none called {name!r}")
+    count = holder.shape[0] if hasattr(holder, "shape") and holder.shape else len(holder)
+    if not -count <= int(name) < count:
+        raise OutOfRange(f"{where}: there are {count} values")
+    return int(name)
+
+
+def _checked_cells(name: str, values: list[Any]) -> list[Any]:
+    if not set(map(type, values)) <= {str, type(None)}:
+        for at, value in enumerate(values):
+            if value is not None and not isinstance(value, str):
+                raise FieldTypeError(
+                    f"field {name!r} takes a str; element {at} is a {type(value).__name__}: {value!r:.60}"
+                )
+    return values
+
+
+def _column_from(name: str, values: Any) -> Column:
+    field = field_named(name)
+    if isinstance(values, Column):
+        return values
+    if (
+        field.kind == "tensor"
+        and tensors.framework(values) in ("numpy", "torch")
+        and not tensors.is_sparse(values)
+    ):
+        array = tensors.to_numpy(values)
+        if array.ndim == 0 or array.dtype.kind not in "biufc":
+            raise FieldTypeError(
+                f"column {name!r} is an array of numbers (n, ...); got {array.dtype} {array.shape}"
+            )
+        return UniformTensors(array, None, cast("str", tensors.framework(values)))
+    cells = _cells_of(name, values)
+    if name == "mime_type":
+        cells = [None if cell is None else media_type(cell) for cell in _checked_cells(name, cells)]
+    if field.kind == "text":
+        return column_of("text", _checked_cells(name, cells))
+    if field.kind == "json" and set(map(type, cells)) <= {dict, type(None)}:
+        return column_of("json", cells)
+    probe = Document()
+    for at, cell in enumerate(cells):
+        try:
+            setattr(probe, name, cell)
+        except FieldTypeError as error:
+            raise FieldTypeError(f"element {at}: {error}") from None
+        cells[at] = probe._raw(name)
+    if field.kind == "scores":
+        cells = [None if c is None else {key: score.to_dict() for key, score in c.items()} for c in cells]
+    return column_of(field.kind, cells)
+
+
+_NESTED = ("chunks", "matches")
+
+
+def _cells_of(name: str, values: Any) -> list[Any]:
+    """The values of a column in a list."""
+    if tensors.framework(values) == "scipy":
+        return _rows_of(values)
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return cast("list[Any]", values.tolist())
+    if isinstance(values, (str, bytes, Mapping, Document)) or not isinstance(values, Iterable):
+        raise FieldTypeError(
+            f"column {name!r} holds a value for each document; got a {type(values).__name__}: {values!r:.60}"
+        )
+    return list(cast("Iterable[Any]", values))
+
+
+def _settle_contents(held: dict[str, Column]) -> None:
+    """Of text, blob and tensor of one row the last stays, as in the constructor of a document."""
+    names = [name for name in ("text", "blob", "tensor") if name in held]
+    for at, name in enumerate(names[:-1]):
+        later = [held[other].present for other in names[at + 1 :]]
+        beaten = np.ones(len(held[name]), bool)
+        if all(present is not None for present in later):
+            beaten = np.any(later, axis=0)
+        if beaten.all():
+            del held[name]
+        elif beaten.any():
+            values = held[name].values()
+            held[name] = column_of(
+                FIELDS[name].kind, [None if gone else v for v, gone in zip(values, beaten, strict=True)]
+            )
+
+
+def _settle_media_types(held: dict[str, Column]) -> None:
+    """A uri says what the media type is, where that is not given."""
+    if "uri" not in held:
+        return
+    uris = held["uri"].values()
+    given = held["mime_type"].values() if "mime_type" in held else [None] * len(uris)
+    types = [
+        mimetypes.guess_type(uri)[0] if uri and kind is None else kind
+        for uri, kind in zip(uris, given, strict=True)
+    ]
+    if any(kind is not None for kind in types):
+        held["mime_type"] = column_of("text", types)
+
+
+def _nested_column(
+    name: str, below: list[list[Any]], ids: list[str], held: Mapping[str, Column]
+) -> DocsColumn:
+    """Nested documents as a column, told where they are by stand-ins for the documents that this is a column of."""
+    if len(ids) != len(below):
+        raise LengthError(f"column {name!r} has {len(below)} rows where {len(ids)} were expected")
+    depth = "granularity" if name == "chunks" else "adjacency"
+    depths = held[depth].values() if depth in held else [0] * len(below)
+    DocumentArray._admit(DocumentArray(), [doc for docs in below for doc in docs])
+    for key, deep, docs in zip(ids, depths, below, strict=True):
+        if docs:
+            Links.nest(name, Document(**{"id": key, depth: deep}), docs)
+    offsets = np.zeros(len(below) + 1, np.int64)
+    np.cumsum([len(docs) for docs in below], out=offsets[1:])
+    return DocsColumn(offsets, DocumentArray([doc for docs in below for doc in docs])._slots.table())
+
+
+def _fill_up(doc: Document, other: Document) -> None:
+    """Gives a document what another of its id has and it lacks."""
+    for name, field in FIELDS.items():
+        if name == "id":
+            continue
+        theirs = other._filled(name)
+        if theirs is None:
+            continue
+        if field.kind == "docs":
+            getattr(doc, name).reduce(getattr(other, name))
+        elif field.kind in ("json", "scores"):
+            mine = getattr(doc, name)
+            for key, value in theirs.items():
+                mine.setdefault(key, value)
+        elif doc._filled(name) is None and (name not in _CONTENT or doc.content is None):
+            known = doc._mime_type
+            # A row of a matrix is written to when the embedding of its document changes: that is no row to share.
+            setattr(
+                doc, name, copied(theirs) if name == "embedding" and other._vectors is not None else theirs
+            )
+            doc._mime_type = known if name == "uri" and known else doc._mime_type
+
+
+Links.array = DocumentArray
+_ = MissingDocument, known_attribute

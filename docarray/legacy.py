@@ -1,0 +1,121 @@
+"""The import paths of DocArray 0.13-0.21 that people wrote, in one table.
+
+Rule 1: this module alone knows of them; a name that is not in the table does not exist.
+Rule 2: an old module is an object that looks its names up when they are read; nothing is imported before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
+
+__all__ = ["PATHS", "install"]
+
+_METRICS: Final = (
+    "average_precision", "dcg_at_k", "f1_score_at_k", "hit_at_k", "ndcg_at_k", "precision_at_k", "r_precision",
+    "recall_at_k", "reciprocal_rank",
+)  # fmt: skip
+
+PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "docarray.array.chunk": {"ChunkArray": "docarray.nested:ChunkArray"},
+        "docarray.array.document": {"DocumentArray": "docarray.array:DocumentArray"},
+        "docarray.array.match": {"MatchArray": "docarray.nested:MatchArray"},
+        "docarray.array.memory": {
+            "DocumentArray": "docarray.array:DocumentArray",
+            "DocumentArrayInMemory": "docarray.array:DocumentArray",
+        },
+        "docarray.helper": {
+            "dunder_get": "docarray.legacy:dunder_get",
+            "random_identity": "docarray.ids:new_id",
+            "random_uuid": "docarray.legacy:random_uuid",
+            "typename": "docarray.legacy:typename",
+        },
+        "docarray.math": {},
+        "docarray.math.distance": {"cdist": "docarray.distance:cdist", "pdist": "docarray.distance:pdist"},
+        "docarray.math.evaluation": {name: f"docarray.metrics:{name}" for name in _METRICS},
+        "docarray.math.helper": {
+            "minmax_normalize": "docarray.distance:minmax_normalize",
+            "top_k": "docarray.distance:top_k",
+            "update_rows_x_mat_best": "docarray.distance:update_rows_x_mat_best",
+        },
+        "docarray.math.ndarray": {
+            "check_arraylike_equality": "docarray.tensors:equal",
+            "get_array_type": "docarray.legacy:get_array_type",
+            "to_list": "docarray.legacy:to_list",
+            "to_numpy_array": "docarray.tensors:to_numpy",
+        },
+    }
+)
+"""Old module -> its names -> where each is now, as 'module:name'."""
+
+
+class _OldModule(ModuleType):
+    """A module that finds its names elsewhere."""
+
+    def __getattr__(self, name: str) -> Any:
+        target = PATHS[self.__name__].get(name)
+        if target is not None:
+            module, _, attribute = target.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        below = f"{self.__name__}.{name}"
+        if below in PATHS:
+            return sys.modules[below]
+        raise AttributeError(
+            f"module {self.__name__!r} has no {name!r}; docs/migration.md says what became of it"
+        )
+
+    def __dir__(self) -> list[str]:
+        return sorted(PATHS[self.__name__])
+
+
+def install() -> None:
+    """Makes the old paths importable; called once, by the package."""
+    for path in PATHS:
+        module = _OldModule(path, f"Old import path; see docarray.legacy. Names: {', '.join(PATHS[path])}.")
+        module.__path__ = []  # so that `import docarray.math.distance` looks below it
+        if sys.modules.setdefault(path, module) is module:
+            parent, _, name = path.rpartition(".")
+            setattr(sys.modules[parent], name, module)
+
+
+def random_uuid() -> Any:
+    """A random UUID."""
+    import uuid
+
+    return uuid.UUID(importlib.import_module("docarray.ids").new_id())
+
+
+def typename(value: object) -> str:
+    """The full name of a type, or of the type of a value.
+
+    >>> typename(3)
+    'builtins.int'
+    """
+    kind = value if isinstance(value, type) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def dunder_get(obj: Any, key: str) -> Any:
+    """What a dunder path reaches in an object.
+
+    >>> dunder_get({'a': [1, 2]}, 'a__1')
+    2
+    """
+    paths = importlib.import_module("docarray.paths")
+    return paths.lookup(obj, paths.parse_dunder(key))
+
+
+def get_array_type(array: Any) -> tuple[str, bool]:
+    """(framework, whether it is sparse): ('numpy', False). Nested lists are 'python'."""
+    tensors = importlib.import_module("docarray.tensors")
+    name = tensors.framework(array)
+    return ("python" if name == "list" else name), tensors.is_sparse(array)
+
+
+def to_list(array: Any) -> Any:
+    """An array of any framework as nested lists."""
+    return importlib.import_module("docarray.tensors").to_numpy(array).tolist()

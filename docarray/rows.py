@@ -1,0 +1,819 @@
+"""What an array in memory holds: a list whose slots are Documents, or numbers of rows that nobody touched yet.
+
+Rule 1: a Rows is a Table and the Documents that were made of it; a row gives the same Document for ever, to every
+        array that has the row.
+Rule 2: a slot of `Slots.items` is a Document or an int, the number of a row of `Slots.rows`; an array that is a
+        plain stretch of rows has a `range` for a list, so that opening, slicing and len cost nothing.
+Rule 3: `da.items[i]` is read through `Slots.get`, which makes the Document and keeps it.
+"""
+
+# pyright: reportPrivateUsage=false
+# The modules of this floor are friends: they read the slots of documents and arrays (document.py, rule 5).
+
+from __future__ import annotations
+
+import gc
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+import numpy as np
+
+from docarray import tensors
+from docarray.columns import Column, UniformTensors, column_of
+from docarray.document import Document, IdChanges, copied, copy_tags
+from docarray.errors import FieldTypeError, MissingDocument
+from docarray.idmap import IdMap
+from docarray.schema import FIELDS
+from docarray.score import Scores
+from docarray.table import DocsColumn, Table
+from docarray.tensors import Array
+from docarray.vectors import Gathered, Vectors
+
+__all__ = ["Rows", "RowsSpan", "Several", "Slots", "gc_paused", "tabulate"]
+
+_AHEAD: Final = 256
+
+
+@contextmanager
+def gc_paused() -> Generator[None]:
+    """Making many objects that stay makes the garbage collector look at all of them again and again, in vain."""
+    on = gc.isenabled()
+    if on:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+class Rows:
+    """A table, and the documents that were made of its rows."""
+
+    __slots__ = ("_below", "_vectors", "made", "table")
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.made: dict[int, Document] = {}
+        self._below: dict[str, Rows] = {}
+        self._vectors: Vectors | None = None
+
+    @property
+    def vectors(self) -> Vectors | None:
+        """The embedding column as Vectors; None where it is not one matrix of numpy or torch without gaps."""
+        if self._vectors is None:
+            column = self.table.columns.get("embedding")
+            if isinstance(column, UniformTensors) and column.is_matrix:
+                matrix = tensors.from_numpy(column.data, column.framework)
+                self._vectors = Vectors(matrix, owned=False)
+        return self._vectors
+
+    def below(self, name: str, column: DocsColumn) -> Rows:
+        """The rows of the chunks, or matches, of all rows."""
+        found = self._below.get(name)
+        if found is None:
+            found = self._below[name] = Rows(column.child)
+        return found
+
+    def is_whole(self) -> bool:
+        """Whether the nested documents are still those of the table: nobody touched any, at any depth."""
+        for name, rows in self._below.items():
+            column = self.table.columns.get(name)
+            if rows.made or not isinstance(column, DocsColumn) or rows.table is not column.child:
+                return False
+            if not rows.is_whole():
+                return False
+        return True
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def doc(self, row: int) -> Document:
+        """The document of one row."""
+        found = self.made.get(row)
+        if found is None:
+            self._make([row], self.table.slice(row, row + 1))
+            found = self.made[row]
+        return found
+
+    def docs(self, wanted: Sequence[int]) -> list[Document]:
+        """The documents of many rows; those that are not there yet are made together."""
+        made = self.made
+        missing = [row for row in dict.fromkeys(wanted) if row not in made] if made else wanted
+        if missing:
+            with gc_paused():
+                self._make(missing, self._cut(missing))
+        return [made[row] for row in wanted]
+
+    def _cut(self, wanted: Sequence[int]) -> Table:
+        if isinstance(wanted, range) and wanted.step == 1:
+            return self.table.slice(wanted.start, wanted.stop)
+        return self.table.take(np.array(wanted, np.intp))
+
+    def _make(self, numbers: Sequence[int], cut: Table) -> None:
+        docs = [_bare(key) for key in cut.ids]
+        vectors = self.vectors
+        for name, column in cut.columns.items():
+            if name == "embedding" and vectors is not None:
+                for doc, row in zip(docs, numbers, strict=True):
+                    doc._vectors, doc._row = vectors, row
+            elif isinstance(column, DocsColumn):
+                self._nest(name, docs, numbers)
+            elif name in FIELDS:
+                _fill(name, docs, column.values())
+        self.made.update(zip(numbers, docs, strict=True))
+
+    def _nest(self, name: str, docs: list[Document], numbers: Sequence[int]) -> None:
+        column = cast("DocsColumn", self.table.columns[name])
+        rows, slot = self.below(name, column), "_" + name
+        for doc, number in zip(docs, numbers, strict=True):
+            start, stop = column.bounds(number)
+            if stop > start:
+                setattr(doc, slot, RowsSpan(rows, start, stop))
+
+    def hits(self, numbers: Sequence[int]) -> list[Document]:
+        """Light copies of the documents of these rows, for search results; rows that nobody touched stay so."""
+        if not self.is_whole():
+            return [doc._hit() for doc in self.docs(numbers)]
+        made = self.made
+        loose = [i for i, row in enumerate(numbers) if row not in made]
+        out: list[Any] = [None] * len(numbers)
+        if loose:
+            scratch = Rows(self.table.select([name for name in self.table.columns if name != "matches"]))
+            rows = [numbers[i] for i in loose]
+            repeats = len(set(rows)) < len(rows)
+            for i, doc in zip(loose, scratch.docs(rows), strict=True):
+                out[i] = doc._hit() if repeats else _unshared(doc)
+        for i, row in enumerate(numbers):
+            if out[i] is None:
+                out[i] = made[row]._hit()
+        return out
+
+
+class Several(Rows):
+    """The rows of several Rows under one numbering: those of the first, then those of the second, and so on."""
+
+    __slots__ = ("_bases", "_joined", "_joined_of", "parts")
+
+    def __init__(self, parts: list[Rows]) -> None:
+        self.parts = parts
+        self._bases = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+        self._joined: Table | None = None
+        self._joined_of: list[Table] = []
+        self._below = {}
+        self._vectors = None
+
+    def base(self, part: int) -> int:
+        """The number of the first row of a part."""
+        return self._bases[part]
+
+    def _local(self, row: int) -> tuple[Rows, int]:
+        part = bisect_right(self._bases, row) - 1
+        return self.parts[part], row - self._bases[part]
+
+    @property
+    def table(self) -> Table:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """All rows as one table; made when asked for, and kept until a part gets another table."""
+        tables = [part.table for part in self.parts]
+        joined = self._joined
+        if joined is None or any(a is not b for a, b in zip(tables, self._joined_of, strict=True)):
+            joined, self._joined_of = Table.concat(tables), tables
+            self._joined = joined
+        return joined
+
+    def is_whole(self) -> bool:
+        """Whether nobody touched a nested document of any part."""
+        return all(part.is_whole() for part in self.parts)
+
+    def __len__(self) -> int:
+        return self._bases[-1]
+
+    @property
+    def vectors(self) -> Vectors | None:
+        """None: the parts have each their own."""
+        return None
+
+    @property
+    def made(self) -> dict[int, Document]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The documents that were made, by number, in a new dict."""
+        return {
+            base + row: doc
+            for base, part in zip(self._bases, self.parts, strict=False)
+            for row, doc in part.made.items()
+        }
+
+    def doc(self, row: int) -> Document:
+        """The document of one row."""
+        part, local = self._local(row)
+        return part.doc(local)
+
+    def docs(self, wanted: Sequence[int]) -> list[Document]:
+        """The documents of many rows."""
+        return self._each(wanted, lambda part, rows: part.docs(rows))
+
+    def hits(self, numbers: Sequence[int]) -> list[Document]:
+        """Light copies of the documents of these rows."""
+        return self._each(numbers, lambda part, rows: part.hits(rows))
+
+    def _each(
+        self, wanted: Sequence[int], give: Callable[[Rows, list[int]], list[Document]]
+    ) -> list[Document]:
+        local: list[list[int]] = [[] for _ in self.parts]
+        where = [bisect_right(self._bases, row) - 1 for row in wanted]
+        for part, row in zip(where, wanted, strict=True):
+            local[part].append(row - self._bases[part])
+        given = [iter(give(part, rows) if rows else []) for part, rows in zip(self.parts, local, strict=True)]
+        return [next(given[part]) for part in where]
+
+
+def _unshared(doc: Document) -> Document:
+    """A fresh document of a row, made to share no container with the column it came from."""
+    content = doc._content
+    if type(content) is np.ndarray:
+        doc._content = content = content.view()
+        content.flags.writeable = False
+    if doc._vectors is not None:
+        doc._embedding, doc._vectors = copied(doc._vectors.peek(doc._row)), None
+    elif doc._embedding is not None:
+        doc._embedding = copied(doc._embedding)
+    if doc._tags:
+        doc._tags = copy_tags(doc._tags)
+    return doc
+
+
+def _bare(key: str) -> Document:
+    doc = Document.__new__(Document)
+    doc._id = key
+    doc._content = doc._tags = doc._embedding = doc._chunks = doc._matches = doc._scores = None
+    doc._uri = doc._mime_type = doc._place = doc._more = doc._vectors = None
+    return doc
+
+
+_SLOTS: Final = {
+    "text": "_content",
+    "blob": "_content",
+    "tensor": "_content",
+    "tags": "_tags",
+    "embedding": "_embedding",
+    "uri": "_uri",
+    "mime_type": "_mime_type",
+}
+_PLACES: Final = ("parent_id", "granularity", "adjacency")
+
+
+def _fill(name: str, docs: list[Document], values: list[Any]) -> None:
+    """Sets one field of fresh documents; the values come from a column, so they need no check."""
+    if name in ("text", "blob", "tensor"):
+        for doc, value in zip(docs, values, strict=True):
+            if value is not None:
+                doc._content = value
+    elif name == "tags":
+        for doc, value in zip(docs, values, strict=True):
+            doc._tags = value
+    elif name in _SLOTS:
+        slot = _SLOTS[name]
+        for doc, value in zip(docs, values, strict=True):
+            if value is not None:
+                setattr(doc, slot, value)
+    elif name in _PLACES:
+        part, shared = _PLACES.index(name), dict[Any, Any]()
+        for doc, value in zip(docs, values, strict=True):
+            if value:
+                place = list(doc._place or ("", 0, 0))
+                place[part] = value
+                key = tuple(place)
+                doc._place = shared.setdefault(key, key)
+    elif name in ("scores", "evaluations"):
+        for doc, value in zip(docs, values, strict=True):
+            if value is not None:
+                setattr(doc, name, Scores(value))
+    else:
+        for doc, value in zip(docs, values, strict=True):
+            if value is not None:
+                doc._rare(name, value)
+
+
+class RowsSpan:
+    """Stands in the slot of chunks or matches until they are read: a stretch of the rows below."""
+
+    __slots__ = ("rows", "start", "stop")
+
+    def __init__(self, rows: Rows, start: int, stop: int) -> None:
+        self.rows = rows
+        self.start = start
+        self.stop = stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def slots(self) -> Slots:
+        """The stretch as the body of an array."""
+        return Slots(range(self.start, self.stop), self.rows)
+
+
+class Slots:
+    """The body of an array in memory: positions to documents, ids to positions, fields to columns."""
+
+    __slots__ = ("_gathered", "_ids", "_ids_seen", "items", "rows")
+
+    def __init__(self, items: list[Any] | range | None = None, rows: Rows | None = None) -> None:
+        self.items: Any = [] if items is None else items
+        self.rows = rows
+        self._ids: IdMap | None = None
+        self._ids_seen = 0
+        self._gathered: Gathered | None = None
+
+    @classmethod
+    def of_table(cls, table: Table) -> Slots:
+        """All rows of a table; none is touched."""
+        return cls(range(len(table)), Rows(table))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    # -------------------------------------------------------------------------------------- reading
+
+    def get(self, position: int) -> Document:
+        """The document at a position from 0 to len - 1; made now where nobody touched it."""
+        item = self.items[position]
+        if type(item) is int:
+            item = cast("Rows", self.rows).doc(item)
+            if type(self.items) is list:
+                self.items[position] = item
+        return item
+
+    def docs(self) -> list[Document]:
+        """All documents, as the list that the body itself keeps from now on: read it, do not change it."""
+        items: list[Any] | range = self.items
+        if self.rows is not None:
+            numbers = items if type(items) is range else [item for item in items if type(item) is int]
+            if numbers or type(items) is range:
+                made = iter(self.rows.docs(numbers))
+                items = (
+                    list(made)
+                    if type(items) is range
+                    else [next(made) if type(i) is int else i for i in items]
+                )
+                self.items = items
+            self.rows = None
+        return items
+
+    def select(self, positions: Sequence[int] | slice) -> Slots:
+        """The same documents at these positions, as another body; what is untouched stays so."""
+        items = self.items
+        if isinstance(positions, slice):
+            return Slots(items[positions], self.rows)
+        return Slots([items[i] for i in positions], self.rows)
+
+    def __iter__(self) -> Iterator[Document]:
+        if self.rows is None:
+            yield from self.items
+            return
+        position, step = 0, 1
+        while position < len(self.items):
+            items: Any = self.items[position : position + step]
+            if self.rows is not None:  # else it became a list of documents while we were iterating
+                numbers = [i for i in items if type(i) is int]
+                made = iter(
+                    self.rows.docs(range(numbers[0], numbers[-1] + 1) if type(items) is range else numbers)
+                )
+                items = [next(made) if type(i) is int else i for i in items]
+            yield from items
+            position += len(items)
+            step = min(2 * step, _AHEAD)  # the loop is going to touch these
+
+    def hits(self, positions: Sequence[int]) -> list[Document]:
+        """Light copies of the documents at these positions."""
+        items = self.items
+        found = [items[i] for i in positions]
+        loose = [i for i in found if type(i) is int]
+        if not loose:
+            return [doc._hit() for doc in found]
+        with gc_paused():
+            made = iter(cast("Rows", self.rows).hits(loose))
+            return [next(made) if type(i) is int else i._hit() for i in found]
+
+    def ids(self) -> list[str]:
+        """All ids in order."""
+        return self._cells(lambda table: table.id_column.values(), lambda doc: doc.id)
+
+    def raw(self, name: str) -> list[Any]:
+        """The values of one field as they are set, None where unset; no document is made."""
+        if name == "id":
+            return self.ids()
+
+        def by_name(doc: Document) -> Any:
+            return doc._raw(name)
+
+        reader = _READERS.get(name, by_name)
+
+        def cells(table: Table) -> list[Any]:
+            column = table.columns.get(name)
+            return [None] * len(table) if column is None else column.values()
+
+        return self._cells(cells, reader, name)
+
+    def _cells(
+        self,
+        of_table: Callable[[Table], list[Any]],
+        of_doc: Callable[[Document], Any],
+        name: str | None = None,
+    ) -> list[Any]:
+        items, rows = self.items, self.rows
+        if rows is None:
+            return _comprehend(name, items, of_doc)
+        made = rows.made
+        if type(items) is range:
+            start, stop = items.start, items.stop
+            if items.step != 1 or not items:
+                cells = of_table(rows.table)
+                return [of_doc(made[i]) if i in made else cells[i] for i in items]
+            if len(made) >= stop - start and all(map(made.__contains__, items)):
+                return _comprehend(name, [made[i] for i in items], of_doc)
+            whole = start == 0 and stop == len(rows.table)
+            cells = of_table(rows.table if whole else rows.table.slice(start, stop))
+            if 4 * len(made) < len(items):
+                for row, doc in made.items():
+                    if start <= row < stop:
+                        cells[row - start] = of_doc(doc)
+                return cells
+            return [of_doc(made[i]) if i in made else cell for i, cell in zip(items, cells, strict=True)]
+        loose = [i for i in items if type(i) is int and i not in made]
+        if len(loose) * 8 > len(rows.table):
+            cells = of_table(rows.table)
+            fresh = {i: cells[i] for i in loose} if len(loose) < len(cells) else cells
+        else:
+            fresh = dict(zip(loose, of_table(rows.table.take(np.array(loose, np.intp))), strict=True))
+        return [(of_doc(made[i]) if i in made else fresh[i]) if type(i) is int else of_doc(i) for i in items]
+
+    @property
+    def untouched(self) -> range | list[int] | None:
+        """The row numbers, where the array is nothing but rows of which no document was made; else None."""
+        if self.rows is None:
+            return None
+        items, made = self.items, self.rows.made
+        if type(items) is range:
+            if not made or not (
+                any(i in made for i in items)
+                if len(items) < len(made)
+                else any(map(items.__contains__, made))
+            ):
+                return items
+            return None
+        return items if all(type(i) is int and i not in made for i in items) else None
+
+    def table(self) -> Table:
+        """The array as columns; values are shared with the documents, not copied."""
+        numbers = self.untouched
+        if numbers is not None and self.rows is not None and self.rows.is_whole():
+            table = self.rows.table
+            if numbers == range(len(table)):
+                return table
+            return self.rows._cut(numbers)
+        return tabulate(self)
+
+    # -------------------------------------------------------------------------------------- ids
+
+    def _idmap(self) -> IdMap:
+        ids = self._ids
+        if ids is None or self._ids_seen != IdChanges.count or ids.is_long:
+            self._ids_seen = IdChanges.count
+            ids = self._ids = IdMap(self.ids())
+        elif ids.covered < len(self.items):
+            ids.cover(self._ids_from(ids.covered))
+        return ids
+
+    def _ids_from(self, start: int) -> list[str]:
+        return [
+            self.get(i).id if type(self.items[i]) is int else self.items[i].id
+            for i in range(start, len(self))
+        ]
+
+    def find_id(self, key: str) -> int | None:
+        """The position of an id; None when no document has it. The last one, where several do."""
+        return self._idmap().position(key)
+
+    def position(self, key: str) -> int:
+        """The position of an id.
+
+        Raises:
+            MissingDocument: no document has it.
+        """
+        ids = self._ids
+        if ids is None or ids.log or self._ids_seen != IdChanges.count or ids.covered < len(self.items):
+            found = self._idmap().position(key)
+        else:
+            found = ids.places.get(key)  # nothing changed since the map was made
+            if type(found) is tuple:
+                found = ids.position(key)
+        if found is None:
+            raise MissingDocument(f"no document has the id {key!r} in this array of {len(self)}")
+        return found
+
+    def __contains__(self, key: str) -> bool:
+        ids = self._ids
+        if ids is None or self._ids_seen != IdChanges.count or ids.covered < len(self.items):
+            ids = self._idmap()
+        return key in ids.places
+
+    # -------------------------------------------------------------------------------------- changing
+
+    def _changing(self) -> tuple[list[Any], IdMap | None]:
+        """The list to change, and the map to tell; a map that could not follow is dropped."""
+        if type(self.items) is range:
+            self.items = list(self.items)
+        self._gathered = None
+        ids = self._ids
+        if ids is not None:
+            if self._ids_seen != IdChanges.count or ids.repeats or ids.is_long:
+                ids = self._ids = None
+            elif ids.covered < len(self.items):
+                ids.cover(self._ids_from(ids.covered))
+                if ids.repeats:
+                    ids = self._ids = None
+        return self.items, ids
+
+    def _id_at(self, position: int) -> str:
+        item = self.items[position]
+        if type(item) is int:
+            rows = cast("Rows", self.rows)
+            return rows.made[item].id if item in rows.made else cast("str", rows.table.id_column.value(item))
+        return item.id
+
+    def put(self, position: int, doc: Document) -> None:
+        """Another document in place of one."""
+        old = self._id_at(position) if self._ids is not None else ""
+        items, ids = self._changing()
+        items[position] = doc
+        if ids is not None:
+            ids.replaced(position, old, doc.id)
+
+    def insert(self, position: int, doc: Document) -> None:
+        """One more document, before the one at that position."""
+        items, ids = self._changing()
+        at = max(0, position + len(items)) if position < 0 else min(position, len(items))
+        items.insert(at, doc)
+        if ids is not None:
+            ids.inserted(at, [doc.id])
+
+    def extend(self, docs: Iterable[Document]) -> None:
+        """More documents at the end."""
+        if type(self.items) is range:
+            self.items = list(self.items)
+        self.items.extend(docs)
+
+    def adopt(self, other: Slots) -> bool:
+        """Takes over the rows of another body, untouched, where this one is empty; False where it is not."""
+        if len(self.items) or other.rows is None:
+            return False
+        self.items, self.rows = other.items[:], other.rows
+        self._ids = self._gathered = None
+        return True
+
+    def splice(self, window: slice, docs: list[Document]) -> None:
+        """What list slice assignment does."""
+        items, _ = self._changing()
+        items[window] = docs
+        self._ids = None
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Takes the documents at these positions (distinct, sorted) out."""
+        count = len(positions)
+        if not count:
+            return
+        first, last = positions[0], positions[-1]
+        contiguous = last - first + 1 == count
+        gone = [self._id_at(i) for i in positions] if self._ids is not None and contiguous else []
+        items, ids = self._changing()
+        if contiguous:
+            del items[first : last + 1]
+            if ids is not None:
+                ids.removed(first, gone)
+            return
+        out = set(positions)
+        self.items = [item for i, item in enumerate(items) if i not in out]
+        self._ids = None
+
+    def reorder(self, positions: Sequence[int]) -> None:
+        """The same documents in the order of these positions."""
+        items, _ = self._changing()
+        self.items = [items[i] for i in positions]
+        self._ids = None
+
+    def clear(self) -> None:
+        """No documents."""
+        self.items, self.rows, self._ids, self._gathered = [], None, None, None
+
+    # -------------------------------------------------------------------------------------- embeddings
+
+    def gathered(self) -> Gathered | None:
+        """The embeddings as one matrix, kept true; None where they are not all there, or not of one kind."""
+        known = self._gathered
+        if known is None or not known.is_true(len(self.items)):
+            known = self._gathered = self._gather()
+        return known
+
+    def _gather(self) -> Gathered | None:
+        items, rows, count = self.items, self.rows, len(self.items)
+        if not count:
+            return None
+        if type(items) is range and items.step == 1 and rows is not None:
+            vectors = rows.vectors
+            if vectors is not None and vectors.settle():
+                whole = items == range(vectors.matrix.shape[0])
+                return Gathered(vectors, None if whole else slice(items.start, items.stop), count)
+        own = rows.vectors if rows is not None else None
+        known = self._made_items()
+        lying = {own if type(item) is int else item._vectors for item in known}
+        if len(lying) == 1:
+            vectors = lying.pop()
+            if vectors is not None and vectors.settle():
+                numbers = [item if type(item) is int else item._row for item in known]
+                return Gathered(vectors, _as_rows(numbers, vectors), count)
+        return self._gather_anew()
+
+    def _made_items(self) -> list[Any]:
+        """The slots, with documents in place of the rows that were touched."""
+        if self.rows is None:
+            return self.items
+        made = self.rows.made
+        return [made.get(i, i) if type(i) is int else i for i in self.items]
+
+    def _gather_anew(self) -> Gathered | None:
+        items = self._made_items()
+        rows = self.rows
+        column = None if rows is None else rows.table.columns.get("embedding")
+        values: list[Any] = []
+        for item in items:
+            vector = (None if column is None else column.value(item)) if type(item) is int else item._vector()
+            if vector is None:
+                return None
+            values.append(vector)
+        matrix = _one_matrix(values)
+        if matrix is None:
+            return None
+        vectors = Vectors(matrix, owned=True)
+        count = len(items)
+        if any(type(item) is int for item in items):
+            vectors.gone = True  # rows that nobody touched lie elsewhere: this matrix is for now only
+            return Gathered(vectors, None, count)
+        self._move(items, vectors)
+        return Gathered(vectors, _as_rows([doc._row for doc in items], vectors), count)
+
+    @staticmethod
+    def _move(docs: list[Document], vectors: Vectors) -> None:
+        """Lays documents on the rows of a matrix, in order."""
+        for old in {doc._vectors for doc in docs}:
+            if old is not None:
+                old.release([doc for doc in docs if doc._vectors is old])
+        for row, doc in enumerate(docs):
+            doc._embedding = None
+            doc._vectors = vectors
+            doc._row = row
+
+    def set_embeddings(self, matrix: Any) -> None:
+        """Row i of the matrix becomes the embedding of document i, without copy."""
+        items, rows = self.items, self.rows
+        vectors = Vectors(matrix, owned=False)
+        name = tensors.framework(matrix)
+        self._gathered = None
+        if (
+            type(items) is range
+            and rows is not None
+            and items == range(len(rows.table))
+            and name in ("numpy", "torch")
+            and matrix.ndim > 1
+        ):
+            held = UniformTensors(tensors.to_numpy(matrix), None, name)
+            rows.table = rows.table.with_columns({"embedding": held})
+            if rows._vectors is not None:
+                rows._vectors.gone = True
+            rows._vectors = vectors
+            for row, doc in rows.made.items():
+                if doc._vectors is not None:
+                    doc._vectors.release([doc])
+                doc._embedding, doc._vectors, doc._row = None, vectors, row
+            return
+        docs = self.docs()
+        self._move(docs, vectors)
+        if len({*map(id, docs)}) == len(docs):
+            self._gathered = Gathered(vectors, None, len(docs))
+
+    def set_texts(self, values: list[str]) -> None:
+        """Text i becomes the content of document i; all are known to be str."""
+        items, rows = self.items, self.rows
+        if type(items) is range and rows is not None and items == range(len(rows.table)):
+            fresh = column_of("text", list(values))
+            rows.table = rows.table.with_columns({"text": fresh, "blob": None, "tensor": None})
+            for row, doc in rows.made.items():
+                doc._content = values[row]
+            return
+        for doc, value in zip(self.docs(), values, strict=True):
+            doc._content = value
+
+
+def _as_rows(numbers: list[int], vectors: Vectors) -> slice | Array | None:
+    rows = np.array(numbers, np.intp)
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and bool((np.diff(rows) == 1).all()):
+        whole = rows[0] == 0 and len(rows) == vectors.matrix.shape[0]
+        return None if whole else slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def _one_matrix(values: list[Any]) -> Any:
+    """Arrays of one shape and dtype as one new matrix; None where they differ, or are of another framework."""
+    first = values[0]
+    if not all(type(value) is np.ndarray for value in values):
+        return None
+    shape, dtype = first.shape, first.dtype
+    if dtype.kind not in "biufc" or first.ndim == 0:
+        return None
+    if len({value.dtype for value in values}) > 1 or len({value.shape for value in values}) > 1:
+        return None
+    if len(shape) == 1:
+        return np.concatenate(values).reshape(len(values), shape[0])
+    return np.stack(values)
+
+
+_READERS: Final[dict[str, Callable[[Document], Any]]] = {
+    "text": lambda doc: doc._content if isinstance(doc._content, str) else None,
+    "tags": lambda doc: doc._tags,
+    "embedding": Document._vector,
+}
+
+
+def _comprehend(name: str | None, docs: Sequence[Document], of_doc: Callable[[Document], Any]) -> list[Any]:
+    """One value of each document; the commonest fields without a call for each."""
+    if name == "text":
+        return [c if type(c := doc._content) is str else of_doc(doc) for doc in docs]
+    if name == "tags":
+        return [doc._tags for doc in docs]
+    if name is None:
+        return [doc.id for doc in docs]
+    return [of_doc(doc) for doc in docs]
+
+
+def tabulate(slots: Slots) -> Table:
+    """Documents as columns. Fields that none of them uses get no column; nested documents become a child table.
+
+    Raises:
+        FieldTypeError: an element is no Document; or a document holds what no column can (the message names it).
+    """
+    columns: dict[str, Column] = {}
+    for name, field in FIELDS.items():
+        if name == "id":
+            continue
+        if field.kind == "docs":
+            nested = _tabulate_nested(slots, name)
+            if nested is not None:
+                columns[name] = nested
+            continue
+        values = slots.raw(name)
+        if all(value is None for value in values):
+            continue
+        if field.kind == "scores":
+            values = [None if v is None else {key: _plain(score) for key, score in v.items()} for v in values]
+        columns[name] = column_of(field.kind, values)
+    return Table(columns, len(slots), _checked_ids(slots))
+
+
+def _plain(score: Any) -> Any:
+    return score if type(score) is dict else score.to_dict()
+
+
+def _checked_ids(slots: Slots) -> list[str]:
+    ids = slots.ids()
+    if None in ids:
+        raise FieldTypeError(
+            f"the document at position {ids.index(cast('Any', None))} has no id: set one first"
+        )
+    return ids
+
+
+def _tabulate_nested(slots: Slots, name: str) -> DocsColumn | None:
+    numbers = slots.untouched
+    if numbers is not None and slots.rows is not None and slots.rows.is_whole():
+        column = slots.rows.table.columns.get(name)
+        return cast(
+            "DocsColumn | None", column.take(np.array(numbers, np.intp)) if column is not None else None
+        )
+    slot = "_" + name
+    raw = [getattr(doc, slot) for doc in slots.docs()]
+    counts = [0 if nested is None else len(nested) for nested in raw]
+    if not any(counts):
+        return None
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    tables = [_slots_of(nested).table() for nested, count in zip(raw, counts, strict=True) if count]
+    if len(tables) > 1:
+        below = Slots([doc for nested in raw if nested is not None for doc in _slots_of(nested).docs()])
+        return DocsColumn(offsets, tabulate(below))
+    return DocsColumn(offsets, tables[0])
+
+
+def _slots_of(nested: Any) -> Slots:
+    if isinstance(nested, RowsSpan):
+        return nested.slots()
+    return nested._slots if hasattr(nested, "_slots") else Slots(nested.docs())

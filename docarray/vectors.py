@@ -1,0 +1,154 @@
+"""Vectors: the embeddings of many documents as one matrix that stays true.
+
+A document that lies on Vectors holds a row number instead of an array; its `embedding` is a view of that row.
+
+Rule 1: a document lies on one Vectors at most. One whose embedding is set leaves, and is noted in `changed`.
+Rule 2: `settle` writes what changed back into the matrix and takes the documents on again. Where that cannot be
+        (another shape or dtype, none at all, taken by another) it says so, and the array gathers anew.
+Rule 3: a matrix that somebody gave is never written to: the first `settle` with changes copies it.
+Rule 4: a view that was handed out can be written to at any time, so norms are only kept while there is none.
+"""
+
+# pyright: reportPrivateUsage=false
+# The modules of this floor are friends: they read the slots of documents and arrays (document.py, rule 5).
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from docarray.nearest import row_norms
+from docarray.tensors import Array, framework
+
+if TYPE_CHECKING:
+    from docarray.document import Document
+
+__all__ = ["Gathered", "Vectors"]
+
+
+class Vectors:
+    """A matrix (n, *shape) of numpy, torch or scipy.sparse, and what is known of the documents on its rows.
+
+    Args:
+        matrix: rows in order; sparse ones of any format.
+        owned: whether it may be written to.
+    """
+
+    __slots__ = ("_norms", "_owned", "_sliceable", "changed", "exposed", "gone", "matrix", "version")
+    matrix: Any
+
+    def __init__(self, matrix: Any, *, owned: bool) -> None:
+        self.matrix = matrix
+        self.changed: dict[int, Document] = {}
+        self.exposed = False
+        self.gone = False  # many documents left at once, without a note of each
+        self.version = 0  # counts the times that `settle` gave rows other values
+        self._owned = owned
+        self._norms: Array | None = None
+        self._sliceable: Any = matrix.tocsr() if framework(matrix) == "scipy" else None
+
+    def peek(self, number: int) -> Any:
+        """One row, for reading inside the library."""
+        if self._sliceable is None:
+            return self.matrix[number]
+        return self._sliceable[number : number + 1].asformat(self.matrix.format)
+
+    def row(self, number: int) -> Any:
+        """One row for its document to hand out: a view that may be written to, or None where there is none such."""
+        if self._sliceable is not None:
+            return None
+        view: Any = self.matrix[number]
+        if isinstance(view, np.generic) or (isinstance(view, np.ndarray) and not view.flags.writeable):
+            return None
+        self.exposed = True
+        return cast("Any", view)
+
+    @property
+    def norms(self) -> Array | None:
+        """(n,) Euclidean norms of the rows, kept; None while they could change unseen."""
+        if self.exposed or type(self.matrix) is not np.ndarray or self.matrix.ndim != 2:
+            return None
+        if self._norms is None:
+            self._norms = row_norms(self.matrix)
+        return self._norms
+
+    def release(self, docs: list[Document]) -> None:
+        """Notes that these documents, all on this matrix, are about to lie elsewhere."""
+        if 8 * len(docs) > self.matrix.shape[0]:
+            self.gone = True
+        else:
+            for doc in docs:
+                self.changed[doc._row] = doc
+
+    def settle(self) -> bool:
+        """Writes changed embeddings into the matrix; False when one does not fit and a new matrix is needed."""
+        if self.gone:
+            return False
+        if not self.changed:
+            return True
+        if not isinstance(self.matrix, np.ndarray):
+            return False
+        matrix = cast("Array", self.matrix)
+        shape, dtype = matrix.shape[1:], matrix.dtype
+        for doc in self.changed.values():
+            value = doc._embedding
+            if doc._vectors is not None or type(value) is not np.ndarray:
+                return False
+            if value.shape != shape or value.dtype != dtype:
+                return False
+        if not self._owned:
+            matrix = self.matrix = matrix.copy()
+            self._owned = True
+        for row, doc in self.changed.items():
+            matrix[row] = doc._embedding
+            doc._embedding = None
+            doc._vectors, doc._row = self, row
+        if self._norms is not None:
+            rows = np.fromiter(self.changed, np.intp, len(self.changed))
+            self._norms[rows] = row_norms(matrix[rows])
+        self.changed = {}
+        self.version += 1
+        return True
+
+
+class Gathered:
+    """The embeddings of an array, in its order, as rows of a Vectors.
+
+    Args:
+        vectors: the matrix.
+        rows: the rows of it that the array has: None for all in order, a slice, or (n,) intp.
+        count: how many documents the array had.
+    """
+
+    __slots__ = ("_taken", "_version", "count", "rows", "vectors")
+
+    def __init__(self, vectors: Vectors, rows: slice | Array | None, count: int) -> None:
+        self.vectors = vectors
+        self.rows = rows
+        self.count = count
+        self._taken: Any = None
+        self._version = -1
+
+    def is_true(self, count: int) -> bool:
+        """Whether this still is what an array of `count` documents has; changed rows are written back first."""
+        return self.count == count and self.vectors.settle()
+
+    @property
+    def matrix(self) -> Any:
+        """(n, *shape) in the array's order; without copy unless the order is its own."""
+        vectors, rows = self.vectors, self.rows
+        if rows is None:
+            return vectors.matrix
+        if isinstance(rows, slice):
+            return vectors.matrix[rows]
+        if self._taken is None or vectors.exposed or self._version != vectors.version:
+            source = vectors.matrix if vectors._sliceable is None else vectors._sliceable
+            self._taken, self._version = source[rows], vectors.version
+        return self._taken
+
+    @property
+    def norms(self) -> Array | None:
+        """(n,) norms of the rows of `matrix`; None while they are not kept."""
+        norms = self.vectors.norms
+        return norms if norms is None or self.rows is None else norms[self.rows]
