@@ -27,6 +27,7 @@ help: ## show this list
 
 demo: .venv/.demo ## a search over real documents, in your terminal
 	@$(BIN)/docarray demo
+	@echo "(In this folder the command docarray is $(BIN)/docarray.)"
 
 test: .venv/.test ## all tests, doctests and notebooks
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -29,7 +29,7 @@ from docarray import evaluate as evaluation
 from docarray import find as finding
 from docarray import registry, tensors, text, traverse
 from docarray.columns import Column, UniformTensors, column_of
-from docarray.document import Document, Links, copied, media_type
+from docarray.document import Document, IdChanges, Links, copied, media_type
 from docarray.errors import (
     BadSelector,
     BadValue,
@@ -192,9 +192,15 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         return cast("Iterator[D]", iter(slots.items) if slots.rows is None else iter(slots))
 
     def __contains__(self, value: object) -> bool:
+        if type(value) is str:
+            slots = self._slots
+            ids = slots._ids
+            if ids is None or slots._ids_seen != IdChanges.count or ids.covered < len(slots.items):
+                return slots.has(value)
+            return value in ids.places
         if isinstance(value, Document):
-            value = value.id
-        return isinstance(value, str) and value in self._slots
+            return self._slots.has(value.id)
+        return isinstance(value, str) and self._slots.has(value)
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> D: ...
@@ -216,15 +222,16 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         """
         slots = self._slots
         kind = type(index)
-        if kind is int:
-            items = slots.items
-            if slots.rows is None and -len(items) <= index < len(items):
-                return items[index]
-        elif kind is slice:
+        if slots.rows is None:  # all are documents: the commonest keys without a detour
+            if kind is int:
+                try:
+                    return slots.items[index]
+                except IndexError:
+                    pass  # the message below says more
+            elif kind is str and index[:1] != "@":
+                return slots.items[slots.position(index)]
+        if kind is slice:
             return DocumentArray(slots.select(index))
-        elif kind is str and index[:1] != "@":
-            at = slots.position(index)
-            return slots.items[at] if slots.rows is None else slots.get(at)
         return self._read(read_key(index, slots))
 
     def _read(self, chosen: Selection) -> Any:
@@ -435,7 +442,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             other = cast("DocumentArray[Any]", values)._slots
             if type(self) is DocumentArray and self._slots.adopt(other):
                 return
-        self._slots.extend(self._admit(_listed(values)))
+        self._slots.extend(self._admit(values if type(values) is list else _listed(values)))
 
     def insert(self, index: SupportsIndex, value: D) -> None:
         """One more document, before position `index`, as of a list."""
@@ -580,11 +587,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         gathered = self._slots.gathered()
         if gathered is None:
             return self._stacked("embedding")
-        matrix: Any = gathered.matrix
-        if type(matrix) is np.ndarray:
-            matrix = cast("Any", matrix.view())
-            matrix.flags.writeable = False
-        return matrix
+        return _read_only(gathered.matrix)
 
     @embeddings.setter
     def embeddings(self, value: Any) -> None:
@@ -594,16 +597,18 @@ class DocumentArray(MutableSequence[D], Generic[D]):
     def tensors(self) -> Any:
         """The tensors as one array (n, *shape) of their framework; None when no document has one.
 
+        Columns that nobody touched are given without copy, as a read-only view where they are of numpy.
+
         Raises:
             MissingEmbedding: some documents have none. ShapeError: they differ in shape.
         """
         slots = self._slots
         numbers = slots.untouched
-        if isinstance(numbers, range) and slots.rows is not None:
+        if isinstance(numbers, range) and numbers.step == 1 and slots.rows is not None:
             column = slots.rows.table.columns.get("tensor")
             if isinstance(column, UniformTensors) and column.present is None:
-                data = column.data[numbers.start : numbers.stop : numbers.step]
-                return tensors.from_numpy(data, column.framework)
+                data = column.data[numbers.start : numbers.stop]
+                return _read_only(tensors.from_numpy(data, column.framework))
         return self._stacked("tensor")
 
     @tensors.setter
@@ -1181,6 +1186,14 @@ def _unpickled(cls: type[DocumentArray[Any]], data: bytes, own: dict[str, Any] |
     array = cls(DocumentArray.from_bytes(data))
     if own:
         array.__dict__.update(own)
+    return array
+
+
+def _read_only(array: Any) -> Any:
+    """A view that cannot be written to, of what documents share; arrays of other frameworks have no such view."""
+    if type(array) is np.ndarray:
+        array = cast("Any", array.view())
+        array.flags.writeable = False
     return array
 
 

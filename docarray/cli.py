@@ -12,6 +12,7 @@ import base64
 import json
 import math
 import os
+import struct
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from docarray import __version__, registry, tensors
 from docarray.array import DocumentArray
 from docarray.columns import Column, JsonColumn, UniformTensors
 from docarray.document import Document
-from docarray.errors import DocArrayError, FormatError
+from docarray.errors import BadValue, DocArrayError, FormatError
 from docarray.schema import FIELDS
 from docarray.table import DocsColumn, Table
 
@@ -50,6 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the name of the program; those it was started with unless given.
     """
+    if cast("object", sys.stdout) is None:  # as Python has it when a shell closed it: >&-
+        print(
+            "docarray: there is no standard output to write to; send it to a file or a terminal",
+            file=sys.stderr,
+        )
+        return _FAILED
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")  # a letter that the terminal cannot show is no reason to stop
@@ -66,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    command, debug = "docarray", False
+    command, debug, options = "docarray", False, argparse.Namespace()
     try:
         options = _parser().parse_args(argv)
         if options.command is None:
@@ -81,7 +88,10 @@ def _run(argv: Sequence[str] | None) -> int:
     except Exception as error:
         if debug:
             raise
-        print(f"{command}: {_in_one_line(error)}", file=sys.stderr)
+        # What is damaged may show only when it is touched, where nobody knows what file it came from.
+        file = str(getattr(options, "file", "")) if isinstance(error, FormatError) else ""
+        where = f"{command}: {file}: " if file and file not in str(error) else f"{command}: "
+        print(where + _in_one_line(error), file=sys.stderr)
         return _FAILED
 
 
@@ -129,6 +139,7 @@ def _parser() -> _Parser:
     demo.add_argument(
         "questions",
         nargs="*",
+        type=_question,
         metavar="QUESTION",
         help="what to ask, each in quotes; words without are one question",
     )
@@ -137,13 +148,13 @@ def _parser() -> _Parser:
         "--output",
         type=Path,
         metavar="FILE",
-        help="where to save (docarray-demo.docarray in the folder for such)",
+        help="where to save (docarray-demo.docarray in the temporary folder)",
     )
     demo.add_argument(
         "--model",
         choices=("auto", "wordllama", "hashing"),
         default="auto",
-        help="what makes the vectors: wordllama knows meanings, hashing compares words (the first that is installed)",
+        help="what makes the vectors: wordllama (meanings), hashing (words), or auto: the first that is installed",
     )
     demo.add_argument("--max-docs", type=_count, metavar="N", help="stop collecting after N docstrings")
     demo.set_defaults(run=_demo)
@@ -186,6 +197,12 @@ def _count(text: str) -> int:
     return count
 
 
+def _question(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} has no words")
+    return text
+
+
 # ---------------------------------------------------------------------------------------------- demo
 
 
@@ -195,6 +212,8 @@ def _demo(options: argparse.Namespace) -> int:
 
     questions = _questions(options.questions) or list(demo.QUESTIONS)
     path: Path = options.output or Path(tempfile.gettempdir(), "docarray-demo.docarray")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: this is a folder; name a file in it with --output")
     if not path.absolute().parent.is_dir():
         raise NotADirectoryError(
             f"{path}: there is no such folder to save in; make it, or name another --output"
@@ -216,7 +235,12 @@ def _demo(options: argparse.Namespace) -> int:
     for answer in answers:
         _show_answer(console, answer)
 
-    again = demo.reopen(docs, path)
+    try:
+        again = demo.reopen(docs, path)
+    except OSError as error:
+        raise OSError(
+            f"{path}: cannot be saved to ({error.strerror}); name another file with --output"
+        ) from error
     asked = demo.ask(again.docs, model, questions[0], options.limit)
     about = f"({_bytes(again.size)}) in {_seconds(again.saving)}, opened again in {_seconds(again.opening)}"
     say(f"\nSaved to {path} {about}", soft_wrap=True)
@@ -272,10 +296,12 @@ def _show_answer(console: Console, answer: Answer) -> None:
 def _info(options: argparse.Namespace) -> int:
     path: Path = options.file
     table = _opened(path)
+    if not path.is_file():
+        raise BadValue(f"{path}: this is no file on disk, which alone has a size; save what comes through it")
     facts = {
         "path": str(path),
         "format": "docarray",
-        "version": 1,
+        "version": _version(path),
         "documents": len(table),
         "bytes": path.stat().st_size,
         "fields": _fields(table),
@@ -287,7 +313,7 @@ def _info(options: argparse.Namespace) -> int:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    from docarray.display.facts import noun
+    from docarray.display.facts import noun, plain
 
     console = _console()
     console.print(Text(str(path), style="bold"), soft_wrap=True)
@@ -299,9 +325,15 @@ def _info(options: argparse.Namespace) -> int:
     grid.add_column("filled", justify="right")
     grid.add_column("holds")
     for row in _field_rows(cast("list[dict[str, Any]]", facts["fields"]), "  "):
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(plain(cell)) if cell.strip() else "" for cell in row))
     console.print(grid)
     return 0
+
+
+def _version(path: Path) -> str:
+    """Of the format, as the first bytes of a container say: magic, and two numbers of two bytes."""
+    with path.open("rb") as stream:
+        return ".".join(map(str, struct.unpack_from("<HH", stream.read(12), 8)))
 
 
 def _opened(path: Path) -> Table:
@@ -310,11 +342,7 @@ def _opened(path: Path) -> Table:
         raise IsADirectoryError(f"{path}: this is a folder; name a file in it")
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file; check the path")
-    try:
-        return registry.resolve("format", "binary").load(path)
-    except FormatError as error:
-        text = str(error)
-        raise error if str(path) in text else FormatError(f"{path}: {text}") from error
+    return registry.resolve("format", "binary").load(path)
 
 
 def _fields(table: Table) -> list[dict[str, Any]]:
@@ -333,7 +361,8 @@ def _field(column: Column) -> dict[str, Any]:
     elif isinstance(column, DocsColumn):
         facts |= {"documents": len(column.child), "fields": _fields(column.child)}
     elif isinstance(column, JsonColumn):
-        keyed = column.by_key()
+        # A slice has the keys of all rows where they are columns; where each row is JSON text, a thousand must do.
+        keyed = column.slice(0, min(len(column), _LOOKED_AT)).by_key()
         if keyed is not None:
             facts["keys"] = {key: inner.kind for key, inner in keyed.items()}
     return facts
@@ -358,7 +387,7 @@ def _arrays(column: Column) -> dict[str, Any]:
     return {"arrays": list(types)[:_MOST_ARRAYS], "distinct": len(types)}
 
 
-_LOOKED_AT: Final = 1000  # arrays of a column in which each may have a shape of its own
+_LOOKED_AT: Final = 1000  # rows of a column in which each may be another
 _MOST_KEYS: Final = 10  # of tags, that are shown to people
 _MOST_ARRAYS: Final = 3
 
@@ -412,6 +441,8 @@ def _plain(value: Any, arrays: bool) -> Any:
     """The value as JSON can say it; what JSON has no word for becomes text."""
     from docarray.display.facts import noun
 
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

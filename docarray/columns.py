@@ -9,6 +9,7 @@ Rule 4: what comes from buffers is not trusted. Sizes are checked on opening, wh
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import re
@@ -140,6 +141,7 @@ def _flat_dtype(name: str, text: object) -> np.dtype[Any]:
         raise FormatError(f"buffer {name!r}: {error}") from None
 
 
+@functools.lru_cache(maxsize=256)
 def _says_all(dtype: np.dtype[Any]) -> bool:
     """Whether the name of a dtype says all of it: not of fields, of objects, nor of other packages' dtypes."""
     try:
@@ -855,6 +857,11 @@ def _pile_of(values: list[Any], name: str) -> _Pile:
             continue
         try:
             how, shape, arrays = _taken_apart(value)
+            for array in arrays:
+                if not _says_all(array.dtype):
+                    raise FieldTypeError(
+                        f"an array of {array.dtype} cannot be stored: use numbers, text or bytes"
+                    )
         except FieldTypeError as error:
             raise FieldTypeError(f"column {name!r}, row {row}: {error}") from None
         spec = (how, len(shape), tuple((array.dtype, array.ndim) for array in arrays))
@@ -918,10 +925,7 @@ def _taken_apart(value: Any) -> tuple[str, tuple[int, ...], list[Array]]:
     if name == "torch" and str(value.dtype) == "torch.bfloat16":
         bits = value.detach().cpu().contiguous().view(_package("torch").int16)
         return "torch.bfloat16", (), [bits.numpy()]
-    array = _dense(value)
-    if not _says_all(array.dtype):
-        raise FieldTypeError(f"an array of dtype {array.dtype} cannot be stored: use numbers, text or bytes")
-    return cast("str", name), (), [array]
+    return cast("str", name), (), [_dense(value)]
 
 
 def _put_together(how: str, shape: tuple[int, ...], parts: list[Array]) -> Any:
@@ -1334,8 +1338,9 @@ def _shred(values: list[Any]) -> _Struct | None:
         return None
     gaps = type(None) in kinds
     rows: list[dict[Any, Any]] = [v for v in values if v is not None] if gaps else values
-    keyed = list(map(tuple, rows))
-    shapes = {shape: code for code, shape in enumerate(dict.fromkeys(keyed))}
+    shapes = dict.fromkeys(map(tuple, rows[:1000]), 0)
+    if len(shapes) <= _MOST_SHAPES:  # else the rest could not help
+        shapes = {shape: code for code, shape in enumerate(dict.fromkeys(map(tuple, rows)))}
     if len(shapes) > _MOST_SHAPES:
         return None
     keys = list(dict.fromkeys(key for shape in shapes for key in shape))
@@ -1348,7 +1353,7 @@ def _shred(values: list[Any]) -> _Struct | None:
         key: _cells_column([None if value is None else value.get(key) for value in values]) for key in keys
     }
     codes = np.full(len(values), -1, np.int16)
-    codes[slice(None) if (mask := _mask_of(values)) is None else mask] = [shapes[shape] for shape in keyed]
+    codes[slice(None) if (mask := _mask_of(values)) is None else mask] = [shapes[tuple(v)] for v in rows]
     return _Struct(list(shapes), codes, columns)
 
 

@@ -46,11 +46,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-QUESTIONS: Final = (
-    "which day of the week is it",
-    "compress bytes",
-    "wait until a thread has finished",
-)
+QUESTIONS: Final = ("which day of the week is it", "compress bytes", "wait until a thread has finished")
 """What is asked when nobody asks anything."""
 
 Choice = Literal["auto", "wordllama", "hashing"]
@@ -66,11 +62,9 @@ _IDLE: Final = frozenset(
     you your""".split()
 )
 
-# Tests, other people's packages, programs that are no library, and two packages that newer Pythons lack: without
-# those the answers are alike on all.
-_SKIPPED: Final = frozenset(
-    {"dist-packages", "distutils", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
-)
+# Tests, programs that are no library, and two packages that newer Pythons lack: without those the answers are alike
+# on all. Packages of other people are in folders whose names are no words.
+_SKIPPED: Final = frozenset({"distutils", "idlelib", "lib2to3", "test", "tests", "turtledemo"})
 
 
 # ---------------------------------------------------------------------------------------------- collecting
@@ -104,12 +98,12 @@ def collect(max_docs: int | None = None, root: Path | None = None) -> DocumentAr
     return DocumentArray.from_columns(id=ids, text=texts, tags=tags)
 
 
-Found = tuple[str, str, dict[str, Any]]
+_Found = tuple[str, str, dict[str, Any]]  # name, docstring, tags
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _Branch = ast.If | ast.Try | ast.ExceptHandler | ast.With
 
 
-def _distinct(folder: Path) -> Iterator[Found]:
+def _distinct(folder: Path) -> Iterator[_Found]:
     # Two documents of one id would hide each other, and two of one text would fill the answers with repeats.
     names, texts = set[str](), set[str]()
     for module, path in _modules(folder):
@@ -121,27 +115,29 @@ def _distinct(folder: Path) -> Iterator[Found]:
 
 
 def _modules(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Dotted names and files of the public modules; those that are written in Python for want of a C one come last."""
+    """Dotted names and files of the public modules; the twins in Python of modules in C come last."""
     twins: list[tuple[str, Path]] = []
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED and name[0] != "_")
-        for file in sorted(files):
-            path = Path(place, file)
-            parts = list(path.relative_to(folder).with_suffix("").parts)
-            if path.suffix != ".py":
-                continue
-            if parts[-1] == "__init__":
-                parts.pop()
-            if not parts or not parts[-1].startswith("_"):
-                yield ".".join(parts), path
-            elif parts[-1].startswith("_py") and parts[-1][3:] in sys.stdlib_module_names:
-                twins.append(
-                    (parts[-1][3:], path)
-                )  # _pydatetime: the docstrings of datetime, whose own are in C
+        # What is no word cannot be imported: site-packages, config-3.11-x86_64-linux-gnu.
+        folders[:] = sorted(name for name in folders if _is_public(name) and name not in _SKIPPED)
+        package = Path(place).relative_to(folder).parts
+        for file in sorted(file for file in files if file.endswith(".py")):
+            name, path = file.removesuffix(".py"), Path(place, file)
+            if name == "__init__" and package:
+                yield ".".join(package), path
+            elif _is_public(name):
+                yield ".".join([*package, name]), path
+            elif name.startswith("_py") and name[3:] in sys.stdlib_module_names:
+                # Such as _pydatetime, which holds the docstrings of datetime: those of the module itself are in C.
+                twins.append((name[3:], path))
     yield from twins
 
 
-def _docstrings(module: str, path: Path, file: str) -> Iterator[Found]:
+def _is_public(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
+
+
+def _docstrings(module: str, path: Path, file: str) -> Iterator[_Found]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about other people's code, such as a stray backslash
@@ -149,25 +145,21 @@ def _docstrings(module: str, path: Path, file: str) -> Iterator[Found]:
     except (OSError, SyntaxError, ValueError):
         return  # templates and files for other Pythons
     text = ast.get_docstring(tree)
-    if text and module:
+    if text:
         yield module, text, {"kind": "module", "signature": f"import {module}", "file": file, "line": 1}
     yield from _below(tree, module, file)
 
 
-def _below(node: ast.AST, name: str, file: str) -> Iterator[Found]:
+def _below(node: ast.AST, name: str, file: str) -> Iterator[_Found]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, _Branch):  # `if sys.platform == ...:` and the like define names of the module
             yield from _below(child, name, file)
         elif isinstance(child, _Definition) and not child.name.startswith("_"):
-            full = f"{name}.{child.name}".lstrip(".")
-            text = ast.get_docstring(child)
+            full, text = f"{name}.{child.name}", ast.get_docstring(child)
             if text:
-                about = {"kind": "class" if isinstance(child, ast.ClassDef) else "function"}
-                yield (
-                    full,
-                    text,
-                    {**about, "signature": _signature(child), "file": file, "line": child.lineno},
-                )
+                kind = "class" if isinstance(child, ast.ClassDef) else "function"
+                about = {"kind": kind, "signature": _signature(child), "file": file, "line": child.lineno}
+                yield full, text, about
             if isinstance(child, ast.ClassDef):
                 yield from _below(child, full, file)
 
@@ -206,8 +198,8 @@ def model(choice: str = "auto") -> Model:
         return _hashing("It compares words; --model wordllama compares meanings.")
     try:
         vectors = _wordllama()
-    except (ImportError, OSError) as error:
-        # OSError: the package is there without the weights, or without a library of the system.
+    except (ImportError, OSError, ValueError) as error:
+        # OSError: the package is there without its weights. ValueError: it was built for another numpy.
         missing = isinstance(error, ModuleNotFoundError) and error.name == "wordllama"
         why = "is not installed" if missing else f"cannot be loaded ({error})"
         if choice == "wordllama":

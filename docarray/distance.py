@@ -76,11 +76,7 @@ def canonical(metric: Metric) -> Metric:
 
 
 def _library(array: Any) -> str:
-    """The library that `array` comes from: 'numpy' (lists too), 'scipy', 'torch', ...
-
-    >>> _library([[1.0]]), _library(np.eye(2))
-    ('numpy', 'numpy')
-    """
+    """The library that `array` comes from: 'numpy' (lists too), 'scipy', 'torch', ..."""
     if isinstance(array, np.ndarray):  # a subclass may live anywhere
         return "numpy"
     root = type(array).__module__.partition(".")[0]
@@ -126,7 +122,7 @@ def cdist(x: Any, y: Any, metric: Metric = "cosine", device: str = "cpu") -> Flo
                 return _on_device(x, y, kind, device)
             x, y = _from_torch(x), _from_torch(y)
         if kind not in NATIVE:
-            return np.asarray(_scipy("spatial.distance", kind).cdist(float64(x), float64(y), kind))
+            return np.asarray(_scipy(kind).cdist(float64(x), float64(y), kind))
         if _library(x) == "scipy":
             return _expanded(x.tocsr().astype(np.float64), y.tocsr().astype(np.float64), kind)
         return _expanded(float64(x), float64(y), kind)
@@ -324,7 +320,7 @@ def _check_pair(x: Any, y: Any) -> None:
             raise ShapeError(f"{name} must hold real numbers; it holds {part.dtype}")
     if x.shape[1] != y.shape[1]:
         raise ShapeError(
-            f"x is {x.shape[1]} wide and y is {y.shape[1]} wide: {tuple(x.shape)}, {tuple(y.shape)}"
+            f"x is {x.shape[1]} wide, {tuple(x.shape)}, y is {y.shape[1]} wide, {tuple(y.shape)}"
         )
 
 
@@ -352,8 +348,8 @@ def check_count(k: Any, name: str) -> int:
     return number
 
 
-def _scipy(module: str, what: str) -> Any:
+def _scipy(metric: str) -> Any:
     try:
-        return importlib.import_module(f"scipy.{module}")
+        return importlib.import_module("scipy.spatial.distance")
     except ImportError as error:
-        raise MissingExtra(f"metric {what!r} needs the package scipy: pip install scipy") from error
+        raise MissingExtra(f"metric {metric!r} needs the package scipy: pip install scipy") from error

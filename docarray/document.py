@@ -1066,7 +1066,7 @@ def _blank(doc: Document) -> None:
 
 def _own(doc: Document) -> dict[str, Any]:
     """The attributes that an object of a subclass has beside its fields."""
-    return doc.__dict__ if hasattr(doc, "__dict__") else {}
+    return doc.__dict__ if type(doc).__dictoffset__ else {}
 
 
 def _class_of(doc: Document) -> type[Document]:

@@ -229,13 +229,19 @@ def _called(model: Any, batch: Any) -> Any:
 
 
 def _put(value: Any, device: Any) -> Any:
-    """An array as a torch tensor on a device; what is no array stays what it is."""
-    if tensors.framework(value) == "list":
+    """An array, or a list of numbers or arrays, as a torch tensor on a device; what is none stays what it is."""
+    if (
+        tensors.framework(value) == "list"
+        and len(value)
+        and tensors.framework(value[0]) not in (None, "list")
+    ):
+        value = tensors.stack(value)
+    if tensors.framework(value) in ("numpy", "list"):
         numbers = tensors.to_numpy(value)
-        value = numbers if numbers.dtype.kind in "biufc" else value
-    if tensors.framework(value) == "numpy":
+        if numbers.dtype.kind not in "biufc":
+            return value
         # Torch takes neither steps backwards nor, without a warning, memory that must not be written to.
-        value = tensors.from_numpy(np.ascontiguousarray(value), "torch")
+        value = tensors.from_numpy(np.asarray(numbers, order="C"), "torch")
     return value.to(device) if tensors.framework(value) == "torch" else value
 
 

@@ -154,7 +154,8 @@ def embed_and_evaluate(
         index_data: what is matched; the queries themselves unless given.
         embed_models: a model, or one for the queries and one for the index: see `DocumentArray.embed`.
         embed_funcs: instead of models a function, or two, of an array of documents: it sets their embeddings, or
-            gives them as an array (n, d). It is called with copies of the documents, `batch_size` at a time.
+            gives them as an array (n, d). It is called with copies of the documents, without their matches,
+            `batch_size` at a time.
         device, batch_size, collate_fns: as of `DocumentArray.embed`; of the last two, one or a pair.
         distance, limit, normalization, exclude_self: as `metric` and so on of `DocumentArray.match`.
         use_scipy, num_worker: accepted for old callers; no result depends on them.
@@ -428,7 +429,7 @@ class _Labels:
             )
         if totals is not None:
             for doc, label in zip(docs, self._labels, strict=True):
-                if label not in totals:
+                if not _has(totals, label):
                     raise BadValue(
                         f"num_relevant_documents_per_label has no number for {label!r}, the label of {doc.id!r}"
                     )
@@ -441,10 +442,8 @@ class _Labels:
             return
         try:
             self._totals = Counter(labels)
-        except (
-            TypeError
-        ):  # labels that cannot be keys cannot be counted: a metric that wants the number will say so
-            return
+        except TypeError:
+            return  # lists, say, cannot be counted: a metric that wants the number will say so
         self._less = None if own is None else [int(at is not None) for at in own]
 
     def _check(self, labels: list[Any], slots: Slots) -> None:
@@ -494,6 +493,13 @@ def _labels(tags: Iterable[Mapping[str, Any] | None], label_tag: str) -> list[An
         return [None if one is None else one.get(label_tag) for one in tags]
     path = parse_dunder(label_tag)
     return [one[label_tag] if one and label_tag in one else lookup(one, path, missing="none") for one in tags]
+
+
+def _has(totals: Mapping[Any, int], label: object) -> bool:
+    try:
+        return label in totals
+    except TypeError:  # what cannot be a key is none
+        return False
 
 
 def _id(doc: Document) -> str:
@@ -599,7 +605,14 @@ class _Side:
 
 
 def _copies(part: DocumentArray[Any]) -> DocumentArray[Any]:
-    return Links.array([copying.copy(doc) for doc in part])
+    """The documents as a function may have them: rows that nobody touched stay untouched, and no value is shared."""
+    docs = _slots(part).hits(range(len(part)))
+    for doc in docs:
+        tensor = doc.tensor
+        if tensor is not None:
+            is_torch = tensors.framework(tensor) == "torch"
+            doc.tensor = tensor.detach().clone() if is_torch else copying.deepcopy(tensor)
+    return Links.array(docs)
 
 
 def _sides(models: Any, functions: Any, collates: Any, sizes: Any, device: str) -> tuple[_Side, _Side]:

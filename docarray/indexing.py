@@ -65,9 +65,9 @@ def read_key(key: Any, slots: Slots) -> Selection:
 def _attributes(first: Any, second: Any, slots: Slots) -> tuple[tuple[Path, ...], bool] | None:
     """The attributes that the second part of a pair names; None when the pair is two documents."""
     if isinstance(second, str):
-        if _is_single(first) and second in slots and not _names_field(second):
+        if _is_single(first) and slots.has(second) and not _names_field(second):
             return None
-        if isinstance(first, str) and not first.startswith("@") and second in slots:
+        if isinstance(first, str) and not first.startswith("@") and slots.has(second):
             return None
         return (known_attribute(second),), False
     if isinstance(second, (list, tuple)) and second and all(isinstance(s, (str, tuple)) for s in second):  # pyright: ignore

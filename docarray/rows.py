@@ -376,9 +376,7 @@ class Slots:
             items: Any = self.items[position : position + step]
             if self.rows is not None:  # else it became a list of documents while we were iterating
                 numbers = [i for i in items if type(i) is int]
-                made = iter(
-                    self.rows.docs(range(numbers[0], numbers[-1] + 1) if type(items) is range else numbers)
-                )
+                made = iter(self.rows.docs(items if type(items) is range else numbers))
                 items = [next(made) if type(i) is int else i for i in items]
             yield from items
             position += len(items)
@@ -512,7 +510,8 @@ class Slots:
             raise MissingDocument(f"no document has the id {key!r} in this array of {len(self)}")
         return found
 
-    def __contains__(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
+        """Whether a document has the id."""
         ids = self._ids
         if ids is None or self._ids_seen != IdChanges.count or ids.covered < len(self.items):
             ids = self._idmap()

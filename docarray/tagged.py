@@ -122,7 +122,7 @@ def _wrap(value: Any) -> Any:
         number = int(value)
         return number if -_LONG < number < _LONG else _marked("int", hex(number))
     if isinstance(value, np.str_):
-        return _marked("numpy.str", str(value))
+        return _marked("numpy.str", str.__str__(value))  # str() would drop zeros at its end
     if isinstance(value, np.bytes_):
         return _marked("numpy.bytes", _text(value))
     if isinstance(value, np.generic):

@@ -429,7 +429,10 @@ def test_hits_of_rows_without_ids_carry_the_ids_that_the_rows_get():
 
 
 def nested_columns() -> DocumentArray:
-    docs = [Document(id=f"r{i}", text="r", chunks=[Document(id=f"c{i}{j}", text="c") for j in range(2)]) for i in range(3)]
+    docs = [
+        Document(id=f"r{i}", text="r", chunks=[Document(id=f"c{i}{j}", text="c") for j in range(2)])
+        for i in range(3)
+    ]
     return DocumentArray(DocumentArray(docs)._slots.table())
 
 

@@ -246,7 +246,7 @@ def _picture(look: Look, pictures: _Pictures) -> str:
 # by the tree, and not in a column.
 _COLUMNS: Final = {
     "#": "34px",
-    "id": "86px",
+    "id": "",  # as wide as the ids are
     "image": "76px",
     "content": "auto",
     "tags": "24%",
@@ -311,7 +311,8 @@ def _table(seen: Sequence[Look], total: int, pictures: _Pictures, room: int, dep
         rows.append(cells)
     names = [name for name in _COLUMNS if any(name in cells for cells in rows)]
     wide = next((name for name in ("content", "tags", "more") if name in names), "")
-    widths = "".join(f'<col style="width:{"auto" if name == wide else _COLUMNS[name]}">' for name in names)
+    sizes = {**_COLUMNS, "id": _id_width(seen[: len(rows)]), wide: "auto"}
+    widths = "".join(f'<col style="width:{sizes[name]}">' for name in names)
     titles = {"#": "", "content": _headings(seen)}
     heads = "".join(f'<th class="docarray-{_sign(name)}">{titles.get(name, name)}</th>' for name in names)
     parts = [f'<table class="docarray-table{"" if wide else " docarray-auto"}">']
@@ -328,6 +329,11 @@ def _table(seen: Sequence[Look], total: int, pictures: _Pictures, room: int, dep
     if total > len(rows):
         parts.append(_quiet(f"… {count_of(total - len(rows))} more"))
     return "".join(parts)
+
+
+def _id_width(seen: Sequence[Look]) -> str:
+    longest = max((9 if _HEX_ID.fullmatch(look.id) else min(len(look.id), 22) for look in seen), default=0)
+    return f"{max(30, 15 + round(7.5 * longest))}px"
 
 
 def _sign(column: str) -> str:

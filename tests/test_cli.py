@@ -1,0 +1,466 @@
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from docarray import Document, DocumentArray, __version__, cli
+from docarray.serialization import container
+
+ROOT = Path(__file__).resolve().parents[1]
+NO_MODEL = 'wordllama is not installed: pip install "docarray[demo]"'
+COMMANDS = ["demo", "info", "head"]
+
+
+def docarray(*words, columns=80, env=None):
+    """What the real command line does in a pipe."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "docarray", *map(str, words)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"} | (env or {}),
+    )
+
+
+def lines_of(*words, **kwargs):
+    """The lines of a command that goes well."""
+    done = docarray(*words, **kwargs)
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout.splitlines()
+
+
+def error_of(*words, code=1):
+    """The one line that a command fails with."""
+    done = docarray(*words)
+    assert (code, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines())), done.stderr
+    return done.stderr.rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """One file with something of every kind."""
+    path = tmp_path_factory.mktemp("cli") / "all.docarray"
+    cake = Document(
+        id="cake", text="größe ≥ 3\n\x1b[31mred", tags={"price": 2.5, "n": 1, "worst": float("nan")}
+    )
+    cake.embedding = np.arange(3, dtype=np.float32)
+    cake.chunks = [Document(id="c1", text="crumb"), Document(id="c2", blob=b"\x00\x01")]
+    cake.scores["cosine"] = 0.25
+    tart = Document(id="tart", tensor=np.zeros((2, 4), np.int16), tags={"price": 3.0, "raw": (1, b"x")})
+    tart.embedding = np.ones(3, np.float32)
+    DocumentArray([cake, tart, Document(id="pie", uri="pie.png", weight=0.5)]).save(path)
+    return path
+
+
+# --- help and usage -------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands_in_a_line_each():
+    lines = lines_of("--help")
+
+    for command in COMMANDS:
+        assert [
+            re.fullmatch(rf"    {command} +\S.*", line)
+            for line in lines
+            if line.startswith(f"    {command} ")
+        ]
+
+
+def test_help_imports_nothing_that_only_commands_need():
+    code = "import sys; from docarray.cli import main; main(['--help']); print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert {"rich", "wordllama", "docarray.demo"}.isdisjoint(done.stdout.splitlines())
+
+
+def test_version():
+    assert [f"docarray {__version__}"] == lines_of("--version")
+
+
+def test_every_command_and_option_is_in_the_manual():
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+    for command in COMMANDS:
+        told = "\n".join(lines_of(command, "--help"))
+        for option in set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)) - {"-h", "--help"}:
+            assert f"`{option}" in page, f"docs/cli.md does not say what {option} of {command} does"
+
+
+def test_without_a_command_the_help_is_shown():
+    done = docarray()
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "demo" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["dmo"], "docarray: argument COMMAND: invalid choice: 'dmo'"),
+        (["demo", "--limit", "0"], "docarray demo: argument --limit: '0' is no whole number above 0"),
+        (
+            ["demo", "--max-docs", "many"],
+            "docarray demo: argument --max-docs: 'many' is no whole number above 0",
+        ),
+        (["demo", "--model", "llama"], "docarray demo: argument --model: invalid choice: 'llama'"),
+        (["head", "x", "-n", "-1"], "docarray head: argument -n: '-1' is no whole number above 0"),
+        (["info"], "docarray info: the following arguments are required: FILE"),
+        (["info", "x", "--wide"], "docarray: unrecognized arguments: --wide"),
+    ],
+)
+def test_misuse_is_one_line_and_code_2(words, expected):
+    line = error_of(*words, code=2)
+
+    assert line.startswith(expected)
+    assert re.search(r"See docarray[a-z ]* --help$", line)
+
+
+def test_the_installed_command_is_this_one():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+
+    assert cli.main is pkgutil.resolve_name(scripts["docarray"])
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["info", "head"])
+class TestFilesThatAreNone:
+    def test_missing(self, command, tmp_path):
+        path = tmp_path / "nothing.docarray"
+
+        assert f"docarray {command}: {path}: there is no such file; check the path" == error_of(command, path)
+
+    def test_folder(self, command, tmp_path):
+        assert f"docarray {command}: {tmp_path}: this is a folder; name a file in it" == error_of(
+            command, tmp_path
+        )
+
+    @pytest.mark.parametrize("content", [b"", b"no", b"a,b\n1,2\n" * 100, bytes(300), b"\x89PNG\r\n" * 30])
+    def test_of_another_format(self, command, content, tmp_path, capsys):
+        path = tmp_path / "other.docarray"
+        path.write_bytes(content)
+
+        assert 1 == cli.main([command, str(path)])
+        out, err = capsys.readouterr()
+        assert ("", 1) == (out, err.count("\n"))
+        assert err.startswith(f"docarray {command}: {path}: ")
+
+    def test_cut_short(self, command, file, tmp_path):
+        path = tmp_path / "cut.docarray"
+        path.write_bytes(file.read_bytes()[:-100])
+
+        assert error_of(command, path).startswith(f"docarray {command}: {path}: ")
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    """Before the command and after it."""
+    for words in (["--debug", "info", tmp_path / "x"], ["info", tmp_path / "x", "--debug"]):
+        done = docarray(*words)
+        assert 1 == done.returncode
+        assert "Traceback (most recent call last)" in done.stderr
+
+
+def test_a_folder_that_cannot_be_saved_to_is_told_before_the_work(tmp_path):
+    path = tmp_path / "no" / "x.docarray"
+
+    assert error_of("demo", "--output", path).startswith(f"docarray demo: {path}: there is no such folder")
+
+
+def test_a_folder_is_no_file_to_save_to(tmp_path):
+    expected = f"docarray demo: {tmp_path}: this is a folder; name a file in it with --output"
+
+    assert expected == error_of("demo", "--output", tmp_path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_a_file_that_cannot_be_saved_to_is_named():
+    done = docarray("demo", "x", "--model", "hashing", "--max-docs", 5, "--output", "/dev/full")
+
+    assert 1 == done.returncode
+    assert re.fullmatch(r"docarray demo: /dev/full: .*; name another file with --output\n", done.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the line is of a shell that is not there")
+def test_without_a_standard_output_nothing_is_done(file):
+    line = f"{sys.executable} -m docarray info {file} >&-"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, cwd=ROOT)
+
+    assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert done.stderr.startswith(b"docarray: there is no standard output")
+
+
+def test_a_model_that_is_not_there_is_told_with_the_line_that_installs_it():
+    code = "import sys; sys.modules['wordllama'] = None; from docarray.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--model", "wordllama"], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert (1, "", f"docarray demo: the model {NO_MODEL}\n") == (done.returncode, done.stdout, done.stderr)
+
+
+# --- demo -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["wordllama", "hashing"])
+def test_demo_answers_saves_and_answers_again(model, tmp_path):
+    if model == "wordllama":
+        pytest.importorskip("wordllama", reason=NO_MODEL)
+    path = tmp_path / "demo.docarray"
+
+    lines = lines_of(
+        "demo", "compress bytes", "encode as base64", "--model", model, "--max-docs", 900, "--output", path
+    )
+
+    text = "\n".join(lines)
+    assert re.match(r"900 docstrings .* collected in [\d.]+ m?s$", lines[0])
+    assert "bz2.compress" in text
+    assert "base64." in text
+    assert re.search(
+        rf"^Saved to {re.escape(str(path))} \([\d.]+ [kM]B\) in [\d.]+ m?s, opened again in ",
+        text,
+        re.MULTILINE,
+    )
+    assert re.search(
+        r"^Asked the first question again, .*: the same answers in [\d.]+ m?s$", text, re.MULTILINE
+    )
+    assert 900 == len(DocumentArray.load(path))
+
+
+def test_demo_says_which_model_and_how_to_get_the_other(tmp_path):
+    words = ["demo", "x", "--max-docs", "50", "--output", str(tmp_path / "x"), "--model"]
+    code = "import sys; sys.modules['wordllama'] = None; from docarray.cli import main; sys.exit(main())"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "auto"], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "Embedded with feature hashing" in done.stdout
+    assert NO_MODEL in done.stdout
+    assert any("--model wordllama" in line for line in lines_of(*words, "hashing"))
+
+
+def test_demo_asks_three_questions_of_its_own_and_saves_to_the_temporary_folder(tmp_path):
+    from docarray.demo import QUESTIONS
+
+    lines = lines_of("demo", "--model", "hashing", "--max-docs", 400, env={"TMPDIR": str(tmp_path)})
+
+    for question in QUESTIONS:
+        assert [line for line in lines if line.startswith(question)]
+    assert (tmp_path / "docarray-demo.docarray").exists()
+
+
+def test_words_without_quotes_are_one_question(tmp_path):
+    words = ["demo", "--model", "hashing", "--max-docs", 100, "--output", tmp_path / "x"]
+
+    assert [
+        line
+        for line in lines_of(*words, "parse", "the", "arguments")
+        if line.startswith("parse the arguments  ")
+    ]
+    assert [line for line in lines_of(*words, "parse it", "arguments") if line.startswith("arguments  ")]
+
+
+def test_limit_is_the_number_of_answers(tmp_path):
+    lines = lines_of(
+        "demo",
+        "return a new name, file, class, method or value",
+        "--limit",
+        11,
+        "--model",
+        "hashing",
+        "--max-docs",
+        300,
+        "--output",
+        tmp_path / "x",
+    )
+
+    assert [str(rank) for rank in range(1, 12)] == [
+        m[1] for line in lines if (m := re.match(r" ?(\d+)  \d\.\d\d", line))
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 40, 120, 300])
+def test_answers_fit_the_terminal(columns, tmp_path):
+    words = ["demo", "asynchronous subprocess with a very long name", "--model", "hashing", "--max-docs", 900]
+    lines = lines_of(*words, "--output", tmp_path / "x", columns=columns)
+
+    answers = lines[lines.index("") :]
+    answers = answers[: answers.index("", 1)]
+    assert all(len(line) <= columns for line in answers[2:])
+    assert not re.search(r"\x1b", "\n".join(lines))
+
+
+# --- info -----------------------------------------------------------------------------------------------------------
+
+
+def test_info_says_what_a_file_holds(file):
+    text = "\n".join(lines_of("info", file))
+
+    assert str(file) in text
+    assert re.search(r"docarray format, version \d+\.\d+", text)
+    assert re.search(r"3 documents, [\d.]+ kB", text)
+    assert re.search(r"^  embedding +tensor +2 +ndarray float32 \(3,\) *$", text, re.MULTILINE)
+    assert re.search(r"^  chunks +docs +1 +2 documents *$", text, re.MULTILINE)
+    assert re.search(r"^    blob +bytes +1 *$", text, re.MULTILINE)
+
+
+def test_info_as_json(file):
+    (line,) = lines_of("info", file, "--json")
+
+    facts = json.loads(line)
+    assert ("docarray", 3, file.stat().st_size) == (facts["format"], facts["documents"], facts["bytes"])
+    assert ".".join(map(str, container.VERSION)) == facts["version"]
+    fields = {field["name"]: field for field in facts["fields"]}
+    assert {"name": "id", "kind": "text", "filled": 3} == fields["id"]
+    assert (["ndarray float32 (3,)"], 2) == (fields["embedding"]["arrays"], fields["embedding"]["filled"])
+    assert (["ndarray int16 (2, 4)"], 1) == (fields["tensor"]["arrays"], fields["tensor"]["filled"])
+    assert "number" == fields["tags"]["keys"]["price"]
+    assert ["id", "parent_id"] == [field["name"] for field in fields["chunks"]["fields"]][:2]
+
+
+def test_info_of_arrays_that_are_alike_has_their_shape(tmp_path):
+    path = tmp_path / "alike.docarray"
+    DocumentArray.from_columns(embedding=np.zeros((4, 7), np.float32)).save(path)
+
+    (field,) = [
+        f for f in json.loads(lines_of("info", path, "--json")[0])["fields"] if f["name"] == "embedding"
+    ]
+    assert ("float32", [7], 1) == (field["dtype"], field["shape"], field["distinct"])
+
+
+def test_info_of_arrays_that_differ_names_the_first(tmp_path):
+    path = tmp_path / "images.docarray"
+    DocumentArray([Document(tensor=np.zeros((size, 4), np.uint8)) for size in (1, 2, 2, 3, 4, 5)]).save(path)
+
+    (field,) = [f for f in json.loads(lines_of("info", path, "--json")[0])["fields"] if f["name"] == "tensor"]
+    first = [f"ndarray uint8 ({size}, 4)" for size in (1, 2, 3)]
+    assert (first, 5) == (field["arrays"], field["distinct"])
+    assert "and 2 more" in " ".join(lines_of("info", path, columns=160))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="the system has no such file")
+def test_a_pipe_can_be_looked_into_but_has_no_size(file):
+    done = {
+        command: subprocess.run(
+            [sys.executable, "-m", "docarray", command, "/dev/stdin"],
+            input=file.read_bytes(),
+            capture_output=True,
+            cwd=ROOT,
+        )
+        for command in ("head", "info")
+    }
+
+    assert (0, 1) == (done["head"].returncode, done["info"].returncode)
+    assert b"Document cake" in done["head"].stdout
+    assert done["info"].stderr.startswith(b"docarray info: /dev/stdin: this is no file on disk")
+
+
+def test_info_of_no_documents(tmp_path):
+    path = tmp_path / "none.docarray"
+    DocumentArray().save(path)
+
+    assert 0 == json.loads(lines_of("info", path, "--json")[0])["documents"]
+    assert "  0 documents" in "\n".join(lines_of("info", path))
+    assert [] == lines_of("head", path)
+
+
+# --- head -----------------------------------------------------------------------------------------------------------
+
+
+def test_head_shows_the_first_documents(file):
+    text = "\n".join(lines_of("head", file, "-n", 2))
+
+    assert re.search(r"Document cake", text)
+    assert re.search(r"text +größe ≥ 3", text)
+    assert re.search(r"embedding +ndarray float32 \(3,\)", text)
+    assert "crumb" in text
+    assert "pie" not in text
+
+
+def test_what_is_in_a_file_does_not_steer_the_terminal(file):
+    assert "\x1b" not in "\n".join(lines_of("head", file))
+
+
+def test_head_as_json_lines(file):
+    cake, tart, pie = map(json.loads, lines_of("head", file, "--json"))
+
+    assert {"id": "pie", "uri": "pie.png", "weight": 0.5} == {
+        key: pie[key] for key in ("id", "uri", "weight")
+    }
+    assert "größe ≥ 3\n\x1b[31mred" == cake["text"]
+    assert {"price": 2.5, "n": 1, "worst": "nan"} == cake["tags"]
+    assert ("ndarray float32 (3,)", "ndarray int16 (2, 4)") == (cake["embedding"], tart["tensor"])
+    assert ["crumb", "2 bytes"] == [cake["chunks"][0]["text"], cake["chunks"][1]["blob"]]
+    assert 0.25 == cake["scores"]["cosine"]["value"]
+
+
+def test_head_with_arrays(file):
+    cake, tart, _ = map(json.loads, lines_of("head", file, "--json", "--arrays"))
+
+    assert [0.0, 1.0, 2.0] == cake["embedding"]
+    assert [[0] * 4] * 2 == tart["tensor"]
+    assert "AAE=" == cake["chunks"][1]["blob"]
+    assert [1, "eA=="] == tart["tags"]["raw"]
+
+
+def test_json_can_be_written_where_no_umlaut_can(file):
+    done = docarray("head", file, "--json", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+
+    assert "größe ≥ 3" in json.loads(done.stdout.splitlines()[0])["text"]
+
+
+# --- being one of many programs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """More than a pipe holds."""
+    path = tmp_path_factory.mktemp("cli") / "many.docarray"
+    DocumentArray([Document(text="x" * 200) for _ in range(3000)]).save(path)
+    return path
+
+
+@pytest.mark.parametrize("words", [["head", "--json", "-n", "3000"], ["head", "-n", "3000"], ["info"]])
+def test_a_reader_that_leaves_is_no_error(words, many):
+    """`docarray head --json FILE | head -1`"""
+    command = [sys.executable, "-m", "docarray", words[0], str(many), *words[1:]]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.close()
+        assert b"" == process.stderr.read()
+
+    assert cli._BROKEN_PIPE == process.returncode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there to one process alone")
+def test_interrupting_is_quiet(many):
+    """It is stopped while it waits for a reader, who is slow."""
+    command = [sys.executable, "-m", "docarray", "head", str(many), "--json", "-n", "3000"]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate()
+
+    assert (130, b"") == (process.returncode, errors)
+    assert len(output) < 200 * 3000
+
+
+def test_main_gives_the_code(capsys):
+    assert 0 == cli.main(["--version"])
+    assert 2 == cli.main(["nonsense"])
+    assert 1 == cli.main(["info", "/no/such/file"])
+    assert 3 == len((captured := capsys.readouterr()).out.splitlines() + captured.err.splitlines())
