@@ -515,7 +515,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             docs = self._slots.docs()
             order = sorted(range(len(docs)), key=lambda i: cast("Any", key)(docs[i]), reverse=reverse)
         else:
-            keys = [key] if isinstance(key, str) else list(key)
+            keys = _sort_keys(key)
             if reverse:  # of equals the first stays the first, and what has no value stays at the end
                 keys = [name.removeprefix("-") if name.startswith("-") else f"-{name}" for name in keys]
             order = finding.sorted_positions(self._slots, keys)
@@ -566,8 +566,6 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             return NotImplemented
         theirs = cast("DocumentArray[Any]", other)
         return len(self) == len(theirs) and all(a == b for a, b in zip(self, theirs, strict=True))
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (length={len(self)}) at {id(self):#x}>"
@@ -814,7 +812,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
     def _filtered(self, condition: Mapping[str, Any], limit: int | None, sort: Any) -> list[int]:
         kept = finding.positions_where(self._slots, condition)
         if sort is not None:
-            kept = finding.sorted_positions(self._slots, sort, kept)
+            kept = finding.sorted_positions(self._slots, _sort_keys(sort), kept)
         return kept[:limit]
 
     @staticmethod
@@ -1234,6 +1232,15 @@ def _rows_of(value: Any) -> list[Any]:
     return list(value) if value.ndim > 1 else [value[i : i + 1].reshape(()) for i in range(value.shape[0])]
 
 
+def _sort_keys(keys: str | Sequence[str]) -> list[str]:
+    """The paths to sort by, if each of them begins with a field; '-' before one is descending."""
+    names = [keys] if isinstance(keys, str) else list(keys)
+    for name in names:
+        if isinstance(cast("object", name), str):
+            field_named(str(parse_dunder(name.removeprefix("-"))[0]))
+    return names
+
+
 def _several(value: Any) -> list[Any]:
     """The values in a list; one str or document is no several values, though it could be iterated."""
     if isinstance(value, (str, bytes, Mapping, Document)) or not isinstance(value, Iterable):
@@ -1558,4 +1565,3 @@ def _fill_up(doc: Document, other: Document) -> None:
 
 
 Links.array = DocumentArray
-_ = MissingDocument, known_attribute

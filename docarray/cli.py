@@ -313,7 +313,7 @@ def _info(options: argparse.Namespace) -> int:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    from docarray.display.facts import noun, plain
+    from docarray.display.facts import noun
 
     console = _console()
     console.print(Text(str(path), style="bold"), soft_wrap=True)
@@ -325,7 +325,7 @@ def _info(options: argparse.Namespace) -> int:
     grid.add_column("filled", justify="right")
     grid.add_column("holds")
     for row in _field_rows(cast("list[dict[str, Any]]", facts["fields"]), "  "):
-        grid.add_row(*(Text(plain(cell)) if cell.strip() else "" for cell in row))
+        grid.add_row(*map(Text, row))
     console.print(grid)
     return 0
 
@@ -393,7 +393,7 @@ _MOST_ARRAYS: Final = 3
 
 
 def _field_rows(fields: list[dict[str, Any]], indent: str) -> list[tuple[str, str, str, str]]:
-    from docarray.display.facts import count_of, noun
+    from docarray.display.facts import count_of, noun, plain
 
     rows: list[tuple[str, str, str, str]] = []
     for field in fields:
@@ -402,7 +402,7 @@ def _field_rows(fields: list[dict[str, Any]], indent: str) -> list[tuple[str, st
             parts = field["arrays"] if "arrays" in field else list(field["keys"])[:_MOST_KEYS]
             more = (field["distinct"] if "arrays" in field else len(field["keys"])) - len(parts)
             holds = ", ".join(parts) + (f" and {count_of(more)} more" if more else "")
-        rows.append((indent + field["name"], field["kind"], count_of(field["filled"]), holds))
+        rows.append((indent + plain(field["name"]), field["kind"], count_of(field["filled"]), plain(holds)))
         rows += _field_rows(field.get("fields", []), indent + "  ")
     return rows
 
@@ -442,7 +442,7 @@ def _plain(value: Any, arrays: bool) -> Any:
     from docarray.display.facts import noun
 
     if isinstance(value, np.generic):
-        value = value.item()
+        value = cast("Any", value).item()
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

@@ -327,7 +327,7 @@ class TextColumn(_Strings):
     """Text, as UTF-8 (lone surrogates pass through)."""
 
     __slots__ = ("_coded",)
-    kind = "text"
+    kind: ClassVar[Kind] = "text"
     _empty = ""
 
     def __init__(
@@ -374,7 +374,7 @@ class BytesColumn(_Strings):
     """Binary strings."""
 
     __slots__ = ()
-    kind = "bytes"
+    kind: ClassVar[Kind] = "bytes"
     _empty = b""
 
     @staticmethod
@@ -468,7 +468,7 @@ class BoolColumn(NumberColumn):
     """Truth values."""
 
     __slots__ = ()
-    kind = "bool"
+    kind: ClassVar[Kind] = "bool"
 
     @classmethod
     def of(cls, values: list[Any]) -> Column:
@@ -576,8 +576,9 @@ class UniformTensors(_Masked):
     """Arrays of one shape, dtype and framework: one ndarray (n, *shape) and a mask."""
 
     __slots__ = ("_data", "_raw", "framework")
-    kind = "tensor"
-    layout = "uniform"
+    framework: str
+    kind: ClassVar[Kind] = "tensor"
+    layout: ClassVar[str] = "uniform"
 
     def __init__(self, data: Array, present: Array | None = None, framework: str = "numpy") -> None:
         self.framework = framework
@@ -701,8 +702,8 @@ class RaggedTensors(Column):
     """
 
     __slots__ = ("_flat", "_list")
-    kind = "tensor"
-    layout = "ragged"
+    kind: ClassVar[Kind] = "tensor"
+    layout: ClassVar[str] = "ragged"
 
     def __init__(self, values: list[Any], flat: _Pile | None = None) -> None:
         self._list = values
@@ -1066,10 +1067,13 @@ def _torch_together(how: str, shape: tuple[int, ...], parts: list[Array]) -> Any
 # ---------------------------------------------------------------------------------------------- tags and scores
 
 
-class _Struct:
+class Struct:
     """Dicts as columns by key: the distinct key tuples, which of them each row has, and a column a key."""
 
     __slots__ = ("_checked", "codes", "columns", "shapes")
+    shapes: list[tuple[str, ...]]
+    codes: Array | None
+    columns: dict[str, Column]
 
     def __init__(
         self,
@@ -1093,9 +1097,9 @@ class _Struct:
             self._checked = True
         return codes
 
-    def at(self, codes: Array | None, columns: dict[str, Column]) -> _Struct:
+    def at(self, codes: Array | None, columns: dict[str, Column]) -> Struct:
         """Some of the rows."""
-        return _Struct(self.shapes, codes, columns, checked=self._checked)
+        return Struct(self.shapes, codes, columns, checked=self._checked)
 
     def pays(self, rows: int) -> bool:
         """Whether so many rows are worth a column a key: not when there are few, or most cells would be empty."""
@@ -1125,12 +1129,12 @@ class JsonColumn(Column):
     def __init__(
         self,
         values: list[Any] | None,
-        struct: _Struct | None = None,
+        struct: Struct | None = None,
         text: TextColumn | None = None,
         length: int = 0,
     ) -> None:
         self._list = values
-        self._struct: _Struct | bool | None = struct  # False: tried, and it cannot be
+        self._struct: Struct | bool | None = struct  # False: tried, and it cannot be
         self._text = text
         self._length = len(values) if values is not None else length
 
@@ -1140,7 +1144,7 @@ class JsonColumn(Column):
     def value(self, row: int) -> Any:
         if self._list is not None:
             return self._list[row]
-        if isinstance(self._struct, _Struct):
+        if isinstance(self._struct, Struct):
             struct = self._struct
             codes = struct.checked_codes()
             code = 0 if codes is None else int(codes[row])
@@ -1152,7 +1156,7 @@ class JsonColumn(Column):
     def values(self) -> list[Any]:
         if self._list is not None:
             return self._list.copy()
-        if isinstance(self._struct, _Struct):
+        if isinstance(self._struct, Struct):
             return _rows_of(self._struct, self._length)
         assert self._text is not None
         return [None if text is None else tagged.loads(text) for text in self._text.values()]
@@ -1165,13 +1169,13 @@ class JsonColumn(Column):
         struct = self._shredded()
         return None if struct is None else struct.columns
 
-    def _shredded(self) -> _Struct | None:
+    def _shredded(self) -> Struct | None:
         if self._struct is None:
             self._struct = _shred(self.values()) or False
-        return self._struct if isinstance(self._struct, _Struct) else None
+        return self._struct if isinstance(self._struct, Struct) else None
 
     def take(self, rows: Array) -> JsonColumn:
-        if isinstance(self._struct, _Struct) and self._list is None:
+        if isinstance(self._struct, Struct) and self._list is None:
             struct = self._struct
             columns = {key: column.take(rows) for key, column in struct.columns.items()}
             codes = None if struct.codes is None else struct.codes[rows]
@@ -1182,7 +1186,7 @@ class JsonColumn(Column):
         return type(self)([self._list[i] for i in rows.tolist()])
 
     def slice(self, start: int, stop: int) -> JsonColumn:
-        if isinstance(self._struct, _Struct) and self._list is None:
+        if isinstance(self._struct, Struct) and self._list is None:
             struct = self._struct
             columns = {key: column.slice(start, stop) for key, column in struct.columns.items()}
             codes = None if struct.codes is None else struct.codes[start:stop]
@@ -1198,14 +1202,14 @@ class JsonColumn(Column):
     def present(self) -> Array | None:
         if self._list is not None:
             return _mask_of(self._list)
-        if isinstance(self._struct, _Struct):
+        if isinstance(self._struct, Struct):
             codes = self._struct.checked_codes()
             return None if codes is None else codes >= 0
         assert self._text is not None
         return self._text.present
 
     def missing(self, count: int) -> JsonColumn:
-        if self._list is None and isinstance(self._struct, _Struct):
+        if self._list is None and isinstance(self._struct, Struct):
             columns = {key: column.missing(count) for key, column in self._struct.columns.items()}
             struct = self._struct.at(np.full(count, -1, np.int16), columns)
             return type(self)(None, struct, length=count)
@@ -1219,8 +1223,8 @@ class JsonColumn(Column):
         if all(part._list is None and part._text is not None for part in parts):
             text, *more = [cast("TextColumn", part._text) for part in parts]
             return type(self)(None, text=cast("TextColumn", text.joined(more)), length=length)
-        if all(part._list is None and isinstance(part._struct, _Struct) for part in parts):
-            struct = _joined_structs([(cast("_Struct", part._struct), len(part)) for part in parts])
+        if all(part._list is None and isinstance(part._struct, Struct) for part in parts):
+            struct = _joined_structs([(cast("Struct", part._struct), len(part)) for part in parts])
             if struct is not None:
                 return type(self)(None, struct, length=length)
         return super().joined(others)
@@ -1277,7 +1281,7 @@ class JsonColumn(Column):
         if not fits:
             raise FormatError(f"column {name!r} has keys and columns that do not go together")
         codes = read_array(buffers, name + ".codes", "<i2", length) if coded else None
-        return cls(None, _Struct(shapes, codes, columns, checked=False), length=length)
+        return cls(None, Struct(shapes, codes, columns, checked=False), length=length)
 
 
 def _cells_from_buffers(form: Any, name: str, buffers: Mapping[str, Any], depth: int) -> Column:
@@ -1294,7 +1298,7 @@ class ScoresColumn(JsonColumn):
     """Scores by name: rows are dicts of dicts with value, op_name, description and ref_id, where set."""
 
     __slots__ = ()
-    kind = "scores"
+    kind: ClassVar[Kind] = "scores"
 
 
 def _dumped(values: list[Any], name: str) -> list[str | None]:
@@ -1307,7 +1311,7 @@ def _dumped(values: list[Any], name: str) -> list[str | None]:
     return texts
 
 
-def _joined_structs(parts: list[tuple[_Struct, int]]) -> _Struct | None:
+def _joined_structs(parts: list[tuple[Struct, int]]) -> Struct | None:
     """The rows of all, with the sets of keys of all; None when these are too many."""
     shapes: dict[tuple[str, ...], int] = {}
     codes: list[Array] = []
@@ -1328,10 +1332,10 @@ def _joined_structs(parts: list[tuple[_Struct, int]]) -> _Struct | None:
             cells[0].joined(cells[1:]) if alike else JsonColumn([v for cell in cells for v in cell.values()])
         )
     plain = len(shapes) == 1 and all(struct.codes is None for struct, _ in parts)
-    return _Struct(list(shapes), None if plain else np.concatenate(codes), columns)
+    return Struct(list(shapes), None if plain else np.concatenate(codes), columns)
 
 
-def _shred(values: list[Any]) -> _Struct | None:
+def _shred(values: list[Any]) -> Struct | None:
     """Dicts as columns, exactly (key order included), or None when there are too many distinct sets of keys."""
     kinds = set(map(type, values))
     if not kinds <= {dict, type(None)} or dict not in kinds:
@@ -1348,13 +1352,13 @@ def _shred(values: list[Any]) -> _Struct | None:
         return None
     if len(shapes) == 1 and not gaps:
         columns = {key: _cells_column(list(map(itemgetter(key), values))) for key in keys}
-        return _Struct(list(shapes), None, columns)
+        return Struct(list(shapes), None, columns)
     columns = {
         key: _cells_column([None if value is None else value.get(key) for value in values]) for key in keys
     }
     codes = np.full(len(values), -1, np.int16)
     codes[slice(None) if (mask := _mask_of(values)) is None else mask] = [shapes[tuple(v)] for v in rows]
-    return _Struct(list(shapes), codes, columns)
+    return Struct(list(shapes), codes, columns)
 
 
 def _cells_column(cells: list[Any]) -> Column:
@@ -1371,7 +1375,7 @@ def _cells_column(cells: list[Any]) -> Column:
     return JsonColumn(cells)
 
 
-def _rows_of(struct: _Struct, length: int) -> list[Any]:
+def _rows_of(struct: Struct, length: int) -> list[Any]:
     if struct.codes is not None:
         cells = {key: column.values() for key, column in struct.columns.items()}
         shapes = struct.shapes

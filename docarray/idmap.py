@@ -24,6 +24,10 @@ class IdMap:
     """
 
     __slots__ = ("log", "_most", "places", "covered", "repeats")
+    places: dict[str, int | tuple[int, int]]
+    log: list[tuple[int, int]]
+    covered: int
+    repeats: bool
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.places: dict[str, int | tuple[int, int]] = dict(zip(ids, range(len(ids)), strict=True))

@@ -144,6 +144,9 @@ class Sought:
         sizes: (q,) their norms; NaN or infinity for a query that has no such number.
     """
 
+    queries: Any
+    sizes: Floats
+
     def __init__(self, queries: Any, metric: str) -> None:
         self.metric = metric
         self.queries = queries
@@ -164,7 +167,7 @@ class Dense:
         # float32 only where it holds every value: a search reckons with rounded sums, not with rounded rows.
         exact = np.can_cast(matrix.dtype, np.float32)
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if exact else np.float64)
-        self.group_limit = len(self.queries)
+        self.group_limit: int = len(self.queries)
 
     def block(self, start: int, stop: int, dtype: np.dtype[Any]) -> Any:
         """Rows one after the other, for a matrix product."""
@@ -198,12 +201,15 @@ class Dense:
 class Sparse:
     """A scipy.sparse matrix to search in and the queries: the same face as `Dense`."""
 
+    matrix: Any
+    queries: Any
+
     def __init__(self, matrix: Any, queries: Any) -> None:
         self.matrix = _csr(matrix)
         self.queries = _csr(type(self.matrix)(queries)).astype(np.float64)
         self.dtype: np.dtype[Any] = np.dtype(np.float64)
         # A matrix product wants dense queries; they may be a million wide.
-        self.group_limit = max(1, (1 << 23) // max(1, matrix.shape[1]))
+        self.group_limit: int = max(1, (1 << 23) // max(1, matrix.shape[1]))
 
     def block(self, start: int, stop: int, dtype: np.dtype[Any]) -> Any:
         return self.matrix[start:stop].astype(dtype)

@@ -53,6 +53,8 @@ class Rows:
     """A table, and the documents that were made of its rows."""
 
     __slots__ = ("_below", "_vectors", "made", "table")
+    table: Table
+    made: dict[int, Document]
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -156,6 +158,7 @@ class Several(Rows):
     """The rows of several Rows under one numbering: those of the first, then those of the second, and so on."""
 
     __slots__ = ("_bases", "_joined", "_joined_of", "parts")
+    parts: list[Rows]
 
     def __init__(self, parts: list[Rows]) -> None:
         self.parts = parts
@@ -299,6 +302,9 @@ class RowsSpan:
     """Stands in the slot of chunks or matches until they are read: a stretch of the rows below."""
 
     __slots__ = ("rows", "start", "stop")
+    rows: Rows
+    start: int
+    stop: int
 
     def __init__(self, rows: Rows, start: int, stop: int) -> None:
         self.rows = rows
@@ -317,6 +323,8 @@ class Slots:
     """The body of an array in memory: positions to documents, ids to positions, fields to columns."""
 
     __slots__ = ("_gathered", "_ids", "_ids_seen", "items", "rows")
+    items: Any  # list[Document | int] | range
+    rows: Rows | None
 
     def __init__(self, items: list[Any] | range | None = None, rows: Rows | None = None) -> None:
         self.items: Any = [] if items is None else items

@@ -132,8 +132,6 @@ class NamedScore:
             and self.ref_id == other.ref_id
         )
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equality by value, and the value can change
-
     def __repr__(self) -> str:
         return f"NamedScore({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
 

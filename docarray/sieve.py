@@ -64,6 +64,20 @@ class Sieve:
         norms: those known; others are added.
     """
 
+    source: Dense | Sparse
+    at: Positions
+    k: int
+    norms: Norms
+    metric: str
+    queries: Any
+    sizes: npt.NDArray[Any]
+    rows: npt.NDArray[Any]
+    distances: npt.NDArray[Any]
+    bars: npt.NDArray[Any]
+    range: tuple[float, float]
+    error: float
+    columns: Any
+
     def __init__(self, source: Dense | Sparse, at: Positions, sought: Sought, k: int, norms: Norms) -> None:
         self.source, self.at, self.k, self.norms = source, at, k, norms
         self.metric, self.queries, self.sizes = sought.metric, sought.queries[at], sought.sizes[at]

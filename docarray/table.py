@@ -9,7 +9,7 @@ Rule 4: `to_buffers` and `from_buffers` are exact inverses, and all that a forma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from docarray.columns import (
 )
 from docarray.errors import BadValue, FormatError, LengthError, OutOfRange
 from docarray.ids import new_ids
-from docarray.schema import Schema
+from docarray.schema import Kind, Schema
 from docarray.tensors import Array
 
 __all__ = ["DocsColumn", "Table"]
@@ -202,7 +202,9 @@ class DocsColumn(Column):
     """Nested documents: (n + 1,) int64 offsets into one child table."""
 
     __slots__ = ("child", "offsets")
-    kind = "docs"
+    child: Table
+    offsets: Array
+    kind: ClassVar[Kind] = "docs"
 
     def __init__(self, offsets: Array, child: Table) -> None:
         self.offsets = offsets

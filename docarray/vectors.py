@@ -37,6 +37,10 @@ class Vectors:
 
     __slots__ = ("_norms", "_owned", "_sliceable", "changed", "exposed", "gone", "matrix", "version")
     matrix: Any
+    changed: dict[int, Document]
+    exposed: bool
+    gone: bool
+    version: int
 
     def __init__(self, matrix: Any, *, owned: bool) -> None:
         self.matrix = matrix
@@ -122,6 +126,9 @@ class Gathered:
     """
 
     __slots__ = ("_taken", "_version", "count", "rows", "vectors")
+    vectors: Vectors
+    rows: slice | Array | None
+    count: int
 
     def __init__(self, vectors: Vectors, rows: slice | Array | None, count: int) -> None:
         self.vectors = vectors

@@ -368,6 +368,6 @@ def tables(draw: Any, levels: int = 3, rows: Any = None, kinds: Any = None) -> T
         for name in draw(st.sets(st.sampled_from(["chunks", "matches", "x/y"]), max_size=2)):
             counts = draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
             offsets = np.cumsum([0, *counts], dtype=np.int64)
-            columns[name] = DocsColumn(offsets, draw(tables(levels - 1, st.just(sum(counts)))))
+            columns[name] = DocsColumn(offsets, draw(tables(levels - 1, st.just(sum(counts)), kinds)))
     ids = draw(st.none() | st.lists(texts, min_size=n, max_size=n))
     return Table(columns, n, ids)

@@ -57,7 +57,9 @@ def file(tmp_path_factory):
     cake.embedding = np.arange(3, dtype=np.float32)
     cake.chunks = [Document(id="c1", text="crumb"), Document(id="c2", blob=b"\x00\x01")]
     cake.scores["cosine"] = 0.25
-    tart = Document(id="tart", tensor=np.zeros((2, 4), np.int16), tags={"price": 3.0, "raw": (1, b"x")})
+    tart = Document(
+        id="tart", tensor=np.zeros((2, 4), np.int16), tags={"price": 3.0, "raw": (np.int8(1), b"x")}
+    )
     tart.embedding = np.ones(3, np.float32)
     DocumentArray([cake, tart, Document(id="pie", uri="pie.png", weight=0.5)]).save(path)
     return path
@@ -156,6 +158,18 @@ class TestFilesThatAreNone:
         out, err = capsys.readouterr()
         assert ("", 1) == (out, err.count("\n"))
         assert err.startswith(f"docarray {command}: {path}: ")
+
+    def test_damaged(self, command, file, tmp_path, capsys):
+        """Whatever byte is wrong, the answer is an answer or one line that names the file."""
+        path, data = tmp_path / "damaged.docarray", file.read_bytes()
+        for at in range(0, len(data), 41):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+
+            code = cli.main([command, str(path), "--json"])
+
+            err = capsys.readouterr().err
+            assert (0, "") == (code, err) or (1, 1) == (code, err.count("\n"))
+            assert code == 0 or err.startswith(f"docarray {command}: {path}: ")
 
     def test_cut_short(self, command, file, tmp_path):
         path = tmp_path / "cut.docarray"
@@ -390,8 +404,14 @@ def test_head_shows_the_first_documents(file):
     assert "pie" not in text
 
 
-def test_what_is_in_a_file_does_not_steer_the_terminal(file):
-    assert "\x1b" not in "\n".join(lines_of("head", file))
+def test_what_is_in_a_file_does_not_steer_the_terminal(tmp_path):
+    path = tmp_path / "sly.docarray"
+    DocumentArray([Document(text="\x1b[2J", tags={"\x1b[31mred": "\x1b[1m"})]).save(path)
+
+    for command in ("head", "info"):
+        text = "\n".join(lines_of(command, path))
+        assert "\x1b" not in text
+        assert "[31mred" in text
 
 
 def test_head_as_json_lines(file):

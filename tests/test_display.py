@@ -252,7 +252,7 @@ def test_a_document_shows_its_fields():
     assert "Document a" in out
     for part in ("text", "hello", "price: 3", "ndarray float64 (2,)", "-2 to 1", "weight", "0.5"):
         assert part in out
-    for part in ("Documenta", "text", "hello", "price 3", "float64 (2,)", "weight", "0.5"):
+    for part in ("Document a", "text", "hello", "price 3", "float64 (2,)", "weight", "0.5"):
         assert part in page(doc).text
 
 
@@ -291,6 +291,15 @@ def test_a_deep_document_ends():
 
     assert "… deeper levels" in printed(doc)
     page(doc)
+
+
+def test_a_document_within_itself_ends():
+    doc = Document(id="self")
+    doc.chunks.append(doc)
+
+    assert "… deeper levels" in " ".join(printed(doc).split())
+    page(doc)
+    page(DocumentArray([doc]))
 
 
 def test_a_wide_and_deep_document_ends():
@@ -587,6 +596,15 @@ def test_a_page_needs_no_rich_and_a_terminal_needs_no_page():
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_a_page_without_its_style_still_has_words():
+    """A notebook that is not trusted, and some hosts of notebooks, take the style away."""
+    array = DocumentArray([Document(id="a", text="x", tags={"k": 1, "l": 2})])
+
+    assert "DocumentArray 1 document storage memory held as documents" in page(array).text
+    assert "text str tags dict" in page(array).text
+    assert "k 1 l 2" in page(array).text
+
+
 def test_what_a_notebook_asks_for():
     array = DocumentArray([Document(text="x")])
     for shown in (array, array[0]):
@@ -650,6 +668,15 @@ def test_only_images_of_a_small_size_are_inlined():
 def test_images_that_are_too_large_leave_a_word():
     assert "30 000 bytes" in page(Document(blob=b"\xff\xd8\xff" + bytes(29_997), mime_type="image/jpeg")).text
     assert [] == page(Document(blob=b"\xff\xd8\xff" + bytes(29_997), mime_type="image/jpeg")).sources
+
+
+def test_large_images_push_no_document_off_the_page():
+    image = thumbnail.png(noise(64, 64, 4)) + bytes(3_400)
+    seen = page(DocumentArray([Document(id=f"doc{i}", blob=image, mime_type="image/png") for i in range(10)]))
+
+    assert 6 == len(seen.sources)
+    assert all(f"doc{i}" in seen.text for i in range(10))
+    assert 4 == seen.text.count("image") - 1  # one stands in the head of the table
 
 
 def test_at_most_ten_images_are_on_a_page():

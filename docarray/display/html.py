@@ -251,7 +251,7 @@ _COLUMNS: Final = {
     "content": "auto",
     "tags": "24%",
     "embedding": "112px",
-    "scores": "116px",
+    "scores": "132px",
     "more": "18%",
 }
 _CONTENT: Final = ("text", "blob", "tensor", "uri")
@@ -384,14 +384,14 @@ def _head(facts: ArrayFacts) -> str:
     if facts.sampled:
         words.append(_quiet(facts.sampled))
     return (
-        f'<div class="docarray-head"><span class="docarray-class">{escape(facts.kind)}</span>'
-        f"{''.join(f'<span>{word}</span>' for word in words)}</div>"
+        f'<div class="docarray-head"><span class="docarray-class">{escape(facts.kind)}</span> '
+        f"{' '.join(f'<span>{word}</span>' for word in words)}</div>"
     )
 
 
 def _attributes(facts: ArrayFacts) -> str:
     """The fields and their types on one line, which opens to a table that says more."""
-    short = "".join(
+    short = " ".join(
         f'<span class="docarray-field"><b>{fact.name}</b> {_quiet(escape(_short_type(facts, fact.name)))}</span>'
         for fact in facts.attributes
         if fact.name != "id"
@@ -433,7 +433,7 @@ def _document(look: Look, pictures: _Pictures) -> str:
     values = dict(look.filled())
     image = _picture(look, pictures)
     head = (
-        f'<div class="docarray-head"><span class="docarray-class">{escape(look.kind)}</span>'
+        f'<div class="docarray-head"><span class="docarray-class">{escape(look.kind)}</span> '
         f'<span class="docarray-mono">{_text(look.id, 64) if look.id else _quiet("no id")}</span>'
         f"{'' if values else _quiet('empty')}</div>"
     )
