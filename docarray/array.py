@@ -29,13 +29,13 @@ from docarray import evaluate as evaluation
 from docarray import find as finding
 from docarray import registry, tensors, text, traverse
 from docarray.columns import Column, UniformTensors, column_of
+from docarray.distance import canonical
 from docarray.document import Document, IdChanges, Links, copied, media_type
 from docarray.errors import (
     BadSelector,
     BadValue,
     FieldTypeError,
     LengthError,
-    MissingDocument,
     NotOnInstance,
     OutOfRange,
     ShapeError,
@@ -43,12 +43,13 @@ from docarray.errors import (
     Unsupported,
 )
 from docarray.ids import new_id, new_ids
-from docarray.indexing import Selection, known_attribute, positions_of, read_key
+from docarray.indexing import Selection, positions_of, read_key
 from docarray.paths import dunder, parse_dunder, parse_traversal
 from docarray.rows import Slots
 from docarray.schema import FIELDS, field_named
 from docarray.score import NamedScore, Scores
 from docarray.table import DocsColumn, Table
+from docarray.tensors import Array
 
 if TYPE_CHECKING:
     from typing import Self
@@ -166,9 +167,8 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         given = {name: values for name, values in columns.items() if values is not None}
         ids: list[str] | None = None
         if "id" in given:
-            ids = _checked_cells("id", _cells_of("id", given.pop("id")))
-            if None in ids:
-                ids = [new_id() if key is None else key for key in ids]
+            cells = _checked_cells("id", _cells_of("id", given.pop("id")))
+            ids = [new_id() if key is None else key for key in cells] if None in cells else cells
         held = {name: _column_from(name, values) for name, values in given.items() if name not in _NESTED}
         _settle_contents(held)
         _settle_media_types(held)
@@ -324,7 +324,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
                 self._slots.put(at, doc)
         else:
             targets = list(self._picked(chosen))
-            docs = DocumentArray._admit(self, _counted(_listed(value), len(targets)))
+            docs = DocumentArray._admit(cast("Any", self), _counted(_listed(value), len(targets)))
             if chosen.form == "path":
                 for at, (old, new) in enumerate(zip(targets, docs, strict=True)):
                     if old.id != new.id:
@@ -372,7 +372,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             if name == "embedding" and not isinstance(cells, list):
                 writes.append(functools.partial(target._slots.set_embeddings, cells))
             else:
-                writes.append(_column_setter(target._slots.docs(), name, cells))
+                writes.append(_column_setter(target._slots.docs(), name, cast("list[Any]", cells)))
         _all_or_none(writes)
 
     def _dealt(self, name: str, value: Any) -> Any:
@@ -434,7 +434,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         if type(value) is Document and type(items) is list:
             items.append(value)
         else:
-            self._slots.extend(DocumentArray._admit(self, [value]))
+            self._slots.extend(DocumentArray._admit(cast("Any", self), [value]))
 
     def extend(self, values: Iterable[D]) -> None:
         """More documents at the end; all or none."""
@@ -784,21 +784,18 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             )
         vectors, single, ids = self._query_vectors(query)
         name = finding.score_name(metric, metric_name)
-        count = 1 if vectors is None else vectors.shape[0]
-        if not len(self) or vectors is None:
-            finding.ask(20 if limit is _Default else limit)
-            finding.positions_where(self._slots, filter or {})
-            return (
-                DocumentArray()
-                if single
-                else [DocumentArray() for _ in range(count if vectors is not None else 0)]
-            )
+        most = finding.ask(20 if limit is _Default else limit)
+        kept = None if filter is None else finding.positions_where(self._slots, filter)
+        if vectors is None or not len(self) or (kept is not None and not kept):
+            canonical(metric)
+            nothing = [DocumentArray[D]() for _ in range(0 if vectors is None else vectors.shape[0])]
+            return nothing[0] if single else nothing
         found = finding.search(
             self._slots,
             vectors,
             metric=metric,
-            limit=finding.ask(20 if limit is _Default else limit),
-            positions=None if filter is None else finding.positions_where(self._slots, filter),
+            limit=most,
+            positions=kept,
             leave_out=ids if exclude_self else None,
             normalization=normalization,
             batch_size=batch_size,
@@ -824,6 +821,8 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             if not len(asked):
                 return None, False, []
             return finding.matrix_of(asked._slots)[0], False, asked._slots.ids()
+        if len(getattr(query, "shape", ())) > 1 and not query.shape[0]:
+            return None, False, []
         vectors, single = finding.vectors_of(query)
         return vectors, single, None
 
@@ -838,8 +837,8 @@ class DocumentArray(MutableSequence[D], Generic[D]):
     ) -> list[DocumentArray[D]]:
         flat = [position for positions, _ in found for position in positions]
         if only_id:
-            ids = self._slots._id_at if roots is None else lambda at: roots[at].id
-            docs = [Document(id=ids(position)) for position in flat]
+            ids = [self._slots._id_at(at) if roots is None else roots[at].id for at in flat]
+            docs = [Document(id=key) for key in ids]
         elif roots is not None:
             docs = [roots[position]._hit() for position in flat]
         else:
@@ -939,6 +938,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
     def _batches(self, size: Any, shuffle: bool, show_progress: bool) -> Iterable[Sequence[int]]:
         if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size <= 0:
             raise BadValue(f"batch_size={size!r}: it is an int above 0")
+        size = int(size)
         order: Sequence[int] = range(len(self))
         if shuffle:
             order = random.Random().sample(order, len(order))
@@ -1200,9 +1200,7 @@ def _listed(values: Any) -> list[Any]:
     if isinstance(values, Document):
         return [values]
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise FieldTypeError(
-            f"an iterable of Documents is wanted; got a {type(values).__name__}: {values!r:.60}"
-        )
+        raise FieldTypeError(f"an iterable of Documents is wanted; got a {_shown(values)}")
     return list(cast("Iterable[Any]", values))
 
 
@@ -1232,6 +1230,10 @@ def _rows_of(value: Any) -> list[Any]:
     return list(value) if value.ndim > 1 else [value[i : i + 1].reshape(()) for i in range(value.shape[0])]
 
 
+def _shown(value: object) -> str:
+    return f"{type(value).__name__}: {value!r:.60}"
+
+
 def _sort_keys(keys: str | Sequence[str]) -> list[str]:
     """The paths to sort by, if each of them begins with a field; '-' before one is descending."""
     names = [keys] if isinstance(keys, str) else list(keys)
@@ -1244,9 +1246,7 @@ def _sort_keys(keys: str | Sequence[str]) -> list[str]:
 def _several(value: Any) -> list[Any]:
     """The values in a list; one str or document is no several values, though it could be iterated."""
     if isinstance(value, (str, bytes, Mapping, Document)) or not isinstance(value, Iterable):
-        raise FieldTypeError(
-            f"several values are wanted, one for each; got a {type(value).__name__}: {value!r:.60}"
-        )
+        raise FieldTypeError(f"several values are wanted, one for each; got a {_shown(value)}")
     return list(cast("Iterable[Any]", value))
 
 
@@ -1264,10 +1264,12 @@ def _of_objects(name: str, value: Any) -> bool:
     Raises:
         FieldTypeError: it holds no numbers at all.
     """
-    kind = value.dtype.kind if isinstance(value, np.ndarray) else "f"
-    if kind not in "biufcO":
-        raise FieldTypeError(f"field {name!r} takes arrays of numbers; got {value.dtype} {value.shape}")
-    return kind == "O"
+    if not isinstance(value, np.ndarray):
+        return False
+    array = cast("Array", value)
+    if array.dtype.kind not in "biufcO":
+        raise FieldTypeError(f"field {name!r} takes arrays of numbers; got {array.dtype} {array.shape}")
+    return array.dtype.kind == "O"
 
 
 _CONTENT = ("text", "blob", "tensor")
@@ -1303,7 +1305,7 @@ def _setter(doc: Document, path: str | tuple[str | int, ...], value: Any) -> Cal
     name = parts[-1]
     if len(parts) == 1:
         return functools.partial(setattr, doc, str(name), _fitting(doc, str(name), value))
-    holder = _holder(doc, parts)
+    holder: Any = _holder(doc, parts)
     if isinstance(holder, Document):
         return _setter(holder, (name,), value)
     if holder is None and parts[0] in ("scores", "evaluations") and len(parts) == 3:
@@ -1320,25 +1322,25 @@ def _setter(doc: Document, path: str | tuple[str | int, ...], value: Any) -> Cal
         )
     if isinstance(holder, DocumentArray):
         DocumentArray._admit(cast("DocumentArray[Any]", holder), [value])
-    at = _place_in(doc, path, holder)
-    if tensors.framework(holder) not in (None, "list"):
-        trial = copying.deepcopy(holder)
+    at, array = _place_in(doc, path, holder), cast("Any", holder)
+    if tensors.framework(array) not in (None, "list"):
+        trial = copied(array)
         try:
             trial[at] = value
-            holder[at] = holder[at]
+            array[at] = array[at]
         except (TypeError, ValueError, RuntimeError) as error:
             raise BadValue(
                 f"{path!r} of document {doc.id!r} cannot be set to {value!r:.60}: {error}"
             ) from None
-    return functools.partial(operator.setitem, holder, at, value)
+    return functools.partial(operator.setitem, array, at, value)
 
 
 def _column_setter(
     docs: list[Document], path: str | tuple[str | int, ...], values: list[Any]
 ) -> Callable[[], Any]:
     """`_setter` for many documents: one field is checked for all of them without a call to set each."""
-    parts = parse_dunder(path)
-    if len(parts) > 1:
+    parts: tuple[str | int, ...] = parse_dunder(path)
+    if len(parts) != 1:
         writes = [_setter(doc, path, value) for doc, value in zip(docs, values, strict=True)]
         return functools.partial(_all_or_none, writes)
     name = str(parts[0])
@@ -1365,7 +1367,7 @@ def _unsetter(doc: Document, path: str | tuple[str | int, ...]) -> Callable[[], 
         return functools.partial(setattr, doc, str(name), _fitting(doc, str(name), None))
     if doc._filled(str(parts[0])) is None:
         return _nothing
-    holder = _holder(doc, parts)
+    holder: Any = _holder(doc, parts)
     if holder is None:
         return _nothing
     if isinstance(holder, Document):
@@ -1458,7 +1460,7 @@ def _column_from(name: str, values: Any) -> Column:
                 f"column {name!r} is an array of numbers (n, ...); got {array.dtype} {array.shape}"
             )
         return UniformTensors(array, None, cast("str", tensors.framework(values)))
-    cells = _cells_of(name, values)
+    cells: list[Any] = _cells_of(name, values)
     if name == "mime_type":
         cells = [None if cell is None else media_type(cell) for cell in _checked_cells(name, cells)]
     if field.kind == "text":
@@ -1487,9 +1489,7 @@ def _cells_of(name: str, values: Any) -> list[Any]:
     if isinstance(values, np.ndarray) and values.ndim == 1:
         return cast("list[Any]", values.tolist())
     if isinstance(values, (str, bytes, Mapping, Document)) or not isinstance(values, Iterable):
-        raise FieldTypeError(
-            f"column {name!r} holds a value for each document; got a {type(values).__name__}: {values!r:.60}"
-        )
+        raise FieldTypeError(f"column {name!r} holds a value for each document; got a {_shown(values)}")
     return list(cast("Iterable[Any]", values))
 
 
@@ -1497,13 +1497,13 @@ def _settle_contents(held: dict[str, Column]) -> None:
     """Of text, blob and tensor of one row the last stays, as in the constructor of a document."""
     names = [name for name in ("text", "blob", "tensor") if name in held]
     for at, name in enumerate(names[:-1]):
-        later = [held[other].present for other in names[at + 1 :]]
-        beaten = np.ones(len(held[name]), bool)
-        if all(present is not None for present in later):
-            beaten = np.any(later, axis=0)
-        if beaten.all():
+        beaten = np.zeros(len(held[name]), np.bool_)
+        for other in names[at + 1 :]:
+            present = held[other].present
+            beaten |= True if present is None else present
+        if bool(beaten.all()):
             del held[name]
-        elif beaten.any():
+        elif bool(beaten.any()):
             values = held[name].values()
             held[name] = column_of(
                 FIELDS[name].kind, [None if gone else v for v, gone in zip(values, beaten, strict=True)]
@@ -1535,7 +1535,7 @@ def _nested_column(
     DocumentArray._admit(DocumentArray(), [doc for docs in below for doc in docs])
     for key, deep, docs in zip(ids, depths, below, strict=True):
         if docs:
-            Links.nest(name, Document(**{"id": key, depth: deep}), docs)
+            Links.nest(name, Document({"id": key, depth: deep}), docs)
     offsets = np.zeros(len(below) + 1, np.int64)
     np.cumsum([len(docs) for docs in below], out=offsets[1:])
     return DocsColumn(offsets, DocumentArray([doc for docs in below for doc in docs])._slots.table())

@@ -570,7 +570,7 @@ class Document:
     def _metadata(self, value: Mapping[str, Any] | None) -> None:  # pyright: ignore[reportUnusedFunction]
         if value is not None and not isinstance(value, Mapping):
             self._refuse("_metadata", "a dict", value)
-        self._rare("_metadata", None if value is None else dict(cast("Mapping[str, Any]", value)))
+        self._rare("_metadata", None if value is None else dict(value))
 
     # ------------------------------------------------------------------------------------------ nested
 
@@ -732,7 +732,7 @@ class Document:
                 setattr(self, name[1:], copying.deepcopy(docs, memo) if deep else docs)
 
     def __copy__(self) -> Document:
-        fresh = type(self).__new__(_class_of(self))
+        fresh = _class_of(self).__new__(_class_of(self))
         _blank(fresh)
         fresh._copy_slots(self, deep=False)
         fresh._tags = None if self._tags is None else dict(self._tags)
@@ -827,7 +827,7 @@ class Document:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self) in (Document, _Alias):
-            return Document.from_bytes, (self.to_bytes(),)
+            return _unpickled, (self.to_bytes(),)
         return cast("tuple[Any, ...]", super().__reduce__())
 
     def __getstate__(self) -> Any:  # of subclasses
@@ -1048,9 +1048,13 @@ _RAW: Final[Mapping[str, Callable[[Document], Any]]] = {
 }
 
 
+def _unpickled(data: bytes) -> Document:
+    return Document.from_bytes(data)
+
+
 def _plain(value: Any) -> Any:
     """A numpy scalar as the Python number that it is; anything else as it stands."""
-    return value.item() if isinstance(value, np.generic) else value
+    return cast("Any", value).item() if isinstance(value, np.generic) else value
 
 
 def _is_empty(value: Any) -> bool:
@@ -1101,8 +1105,8 @@ def _same_data(a: Any, b: Any) -> bool:
         if isinstance(a, dict):
             mine, theirs = cast("dict[Any, Any]", a), cast("dict[Any, Any]", b)
             return mine.keys() == theirs.keys() and all(_same_data(v, theirs[key]) for key, v in mine.items())
-        if isinstance(a, (list, tuple)) and type(a) is type(b):
-            pairs = zip(cast("list[Any]", a), cast("list[Any]", b), strict=True)
+        if type(a) in (list, tuple) and type(a) is type(b):
+            pairs = zip(a, b, strict=True)
             return len(a) == len(b) and all(_same_data(x, y) for x, y in pairs)
         return tensors.framework(a) is not None and tensors.framework(b) is not None and tensors.equal(a, b)
 

@@ -114,7 +114,7 @@ def _documents(key: Any, slots: Slots) -> Selection:
     if isinstance(key, (list, range, tuple)):
         return Selection("many", _listed(cast("Sequence[Any]", key), slots))
     if _is_flag(key) or isinstance(key, (float, set, dict, bytes)) or key is None:
-        raise BadSelector(f"a {type(key).__name__} selects no documents: {key!r:.60}")
+        raise BadSelector(f"a {type(cast('object', key)).__name__} selects no documents: {key!r:.60}")
     if hasattr(key, "__index__") and not hasattr(key, "ndim"):
         return Selection("one", (position_of(key, len(slots)),))
     if hasattr(key, "__array__"):

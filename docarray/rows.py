@@ -22,7 +22,7 @@ import numpy as np
 
 from docarray import tensors
 from docarray.columns import Column, UniformTensors, column_of
-from docarray.document import Document, IdChanges, copied, copy_tags
+from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags
 from docarray.errors import FieldTypeError, MissingDocument
 from docarray.idmap import IdMap
 from docarray.schema import FIELDS
@@ -243,6 +243,8 @@ def _unshared(doc: Document) -> Document:
         doc._embedding = copied(doc._embedding)
     if doc._tags:
         doc._tags = copy_tags(doc._tags)
+    if doc._chunks is not None:
+        doc._chunks = CopyOf(doc._chunks)
     return doc
 
 
@@ -348,25 +350,21 @@ class Slots:
         item = self.items[position]
         if type(item) is int:
             item = cast("Rows", self.rows).doc(item)
-            if type(self.items) is list:
+            if type(self.items) is not range:
                 self.items[position] = item
         return item
 
     def docs(self) -> list[Document]:
         """All documents, as the list that the body itself keeps from now on: read it, do not change it."""
-        items: list[Any] | range = self.items
         if self.rows is not None:
-            numbers = items if type(items) is range else [item for item in items if type(item) is int]
-            if numbers or type(items) is range:
-                made = iter(self.rows.docs(numbers))
-                items = (
-                    list(made)
-                    if type(items) is range
-                    else [next(made) if type(i) is int else i for i in items]
-                )
-                self.items = items
+            items: list[Any] | range = self.items
+            if isinstance(items, range):
+                self.items = self.rows.docs(items)
+            else:
+                made = iter(self.rows.docs([item for item in items if type(item) is int]))
+                self.items = [next(made) if type(item) is int else item for item in items]
             self.rows = None
-        return items
+        return cast("list[Document]", self.items)
 
     def select(self, positions: Sequence[int] | slice) -> Slots:
         """The same documents at these positions, as another body; what is untouched stays so."""
@@ -512,7 +510,7 @@ class Slots:
             found = self._idmap().position(key)
         else:
             found = ids.places.get(key)  # nothing changed since the map was made
-            if type(found) is tuple:
+            if isinstance(found, tuple):
                 found = ids.position(key)
         if found is None:
             raise MissingDocument(f"no document has the id {key!r} in this array of {len(self)}")
@@ -705,7 +703,7 @@ class Slots:
             return
         docs = self.docs()
         self._move(docs, vectors)
-        if len({*map(id, docs)}) == len(docs):
+        if len({*map(id, docs)}) == len(docs) and {*map(type, docs)} <= {Document}:  # nor any under two names
             self._gathered = Gathered(vectors, None, len(docs))
 
     def set_texts(self, values: list[str]) -> None:
@@ -787,14 +785,14 @@ def tabulate(slots: Slots) -> Table:
 
 
 def _plain(score: Any) -> Any:
-    return score if type(score) is dict else score.to_dict()
+    return cast("Any", score if type(score) is dict else score.to_dict())
 
 
 def _checked_ids(slots: Slots) -> list[str]:
-    ids = slots.ids()
+    ids: list[Any] = slots.ids()
     if None in ids:
         raise FieldTypeError(
-            f"the document at position {ids.index(cast('Any', None))} has no id: set one first"
+            f"the document at position {ids.index(None)} has no id: set one first"
         )
     return ids
 

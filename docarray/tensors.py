@@ -67,7 +67,7 @@ def framework(value: object) -> str | None:
 
 
 def _recognise(kind: type, value: object) -> str | None:
-    if isinstance(value, (str, bytes, bytearray, dict)):
+    if isinstance(value, (str, bytes, bytearray)):
         return None
     for base in kind.__mro__:
         name = _FRAMEWORKS.get(base.__module__.partition(".")[0])
@@ -75,6 +75,8 @@ def _recognise(kind: type, value: object) -> str | None:
             return "scipy" if hasattr(value, "tocoo") else None
         if name is not None:
             return name if hasattr(value, "shape") else None
+    if isinstance(value, dict):  # asked so late because scipy has a sparse matrix that is a dict
+        return None
     if isinstance(value, (list, tuple)):
         return "list"
     return "numpy" if hasattr(value, "__array__") else None

@@ -5,7 +5,9 @@ A document that lies on Vectors holds a row number instead of an array; its `emb
 Rule 1: a document lies on one Vectors at most. One whose embedding is set leaves, and is noted in `changed`.
 Rule 2: `settle` writes what changed back into the matrix and takes the documents on again. Where that cannot be
         (another shape or dtype, none at all, taken by another) it says so, and the array gathers anew.
-Rule 3: a matrix that somebody gave is never written to: the first `settle` with changes copies it.
+Rule 3: a matrix that somebody gave, or of which somebody has a view, is not written to by `settle`: it goes on
+        with a copy. What a document hands out is from then on a view of that; an array kept from before is
+        left as it is, and no longer connected.
 Rule 4: a view that was handed out can be written to at any time, so norms are only kept while there is none.
 """
 
@@ -91,9 +93,9 @@ class Vectors:
             return False
         if not self.changed:
             return True
-        if not isinstance(self.matrix, np.ndarray):
+        if type(self.matrix) is not np.ndarray:
             return False
-        matrix = cast("Array", self.matrix)
+        matrix = self.matrix
         shape, dtype = matrix.shape[1:], matrix.dtype
         for doc in self.changed.values():
             value = doc._embedding
@@ -101,19 +103,37 @@ class Vectors:
                 return False
             if value.shape != shape or value.dtype != dtype:
                 return False
-        if not self._owned:
-            matrix = self.matrix = matrix.copy()
-            self._owned = True
         for row, doc in self.changed.items():
-            matrix[row] = doc._embedding
-            doc._embedding = None
-            doc._vectors, doc._row = self, row
-        if self._norms is not None:
-            rows = np.fromiter(self.changed, np.intp, len(self.changed))
-            self._norms[rows] = row_norms(matrix[rows])
+            if _is_same_place(doc._embedding, matrix[row]):  # `doc.embedding /= 2` gives the row itself back
+                self._take_on(row, doc)
+        changed = {row: doc for row, doc in self.changed.items() if doc._vectors is None}
         self.changed = {}
+        if not changed:
+            return True
+        if not self._owned or self.exposed:
+            # Somebody may hold a view of a row that is about to be another document's, or another array.
+            matrix = self.matrix = matrix.copy()
+            self._owned, self.exposed, self._norms = True, False, None
+        for row, doc in changed.items():
+            matrix[row] = doc._embedding
+            self._take_on(row, doc)
+        if self._norms is not None:
+            rows = np.fromiter(changed, np.intp, len(changed))
+            self._norms[rows] = row_norms(matrix[rows])
         self.version += 1
         return True
+
+    def _take_on(self, row: int, doc: Document) -> None:
+        doc._embedding = None
+        doc._vectors, doc._row = self, row
+
+
+def _is_same_place(value: Array, row: Array) -> bool:
+    return (
+        value.base is not None
+        and value.strides == row.strides
+        and value.__array_interface__["data"] == row.__array_interface__["data"]
+    )
 
 
 class Gathered:

@@ -288,10 +288,9 @@ def test_sparse_rows_keep_class_and_format(values):
     assert difference(values, through(tensor_column(values)).values()) is None
 
 
-dok = pytest.param("dok", marks=pytest.mark.xfail(reason="notyet: tensors.framework takes a dok for a dict"))
 
 
-@pytest.mark.parametrize("fmt", ["csr", "csc", "coo", "bsr", "lil", dok, "dia"])
+@pytest.mark.parametrize("fmt", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
 def test_sparse_rows_keep_explicit_zeros_and_blocks(fmt):
     value = sparse_row(fmt)
     (found,) = through(tensor_column([value])).values()

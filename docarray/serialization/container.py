@@ -35,7 +35,7 @@ __all__ = ["MAGIC", "VERSION", "dumps", "load", "loads", "save"]
 # A byte that is no text, the name, and line ends that a transfer as text would have changed.
 MAGIC: Final = b"\x89DOC\r\n\x1a\n"
 VERSION: Final = (1, 0)
-_LIBRARY: Final = "docarray 1.0.0"
+_LIBRARY: Final = "docarray 1.0.0.dev0"
 
 _PROLOGUE: Final = struct.Struct("<8sHHI")  # magic, major, minor, flags
 _MARKER: Final = b"\x89BAT"
