@@ -14,8 +14,6 @@ from __future__ import annotations
 import contextlib
 import copy as copying
 import functools
-import mimetypes
-import operator
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
@@ -28,27 +26,41 @@ from docarray import embedding as embedders
 from docarray import evaluate as evaluation
 from docarray import find as finding
 from docarray import registry, tensors, text, traverse
-from docarray.columns import Column, UniformTensors, column_of
+from docarray.attributes import all_or_none, column_setter, setter, unsetter
+from docarray.columns import UniformTensors
 from docarray.distance import canonical
-from docarray.document import Document, IdChanges, Links, copied, media_type
+from docarray.document import Document, IdChanges, Links, copied
 from docarray.errors import (
     BadSelector,
     BadValue,
     FieldTypeError,
-    LengthError,
     NotOnInstance,
-    OutOfRange,
     ShapeError,
-    UnknownField,
     Unsupported,
 )
 from docarray.ids import new_id, new_ids
 from docarray.indexing import Selection, positions_of, read_key
-from docarray.paths import dunder, parse_dunder, parse_traversal
+from docarray.intake import (
+    CONTENT,
+    NESTED,
+    admitted,
+    cells_of,
+    checked_cells,
+    column_from,
+    counted,
+    counted_rows,
+    listed,
+    nested_column,
+    rows_of,
+    settle_contents,
+    settle_media_types,
+    several,
+)
+from docarray.paths import parse_dunder, parse_traversal
 from docarray.rows import Slots
 from docarray.schema import FIELDS, field_named
 from docarray.score import NamedScore, Scores
-from docarray.table import DocsColumn, Table
+from docarray.table import Table
 from docarray.tensors import Array
 
 if TYPE_CHECKING:
@@ -65,6 +77,7 @@ __all__ = ["DocumentArray"]
 T = TypeVar("T")
 R = TypeVar("R")
 _Default: Any = object()
+_FIXED = {str, int, float, bool, type(None)}
 
 
 if TYPE_CHECKING:
@@ -88,7 +101,8 @@ class DocumentArray(MutableSequence[D], Generic[D]):
 
     Args:
         _docs: a Document, an iterable of them, a Table, or another array, of which this becomes a second view:
-            what is appended to one is in the other (`copy=True`: deep copies with the same ids).
+            what is appended to one is in the other (`copy=True`: deep copies with the same ids). Of chunks or
+            matches, which know their parent, it is a list of its own.
         storage: where the documents are; 'memory'.
         copy: see `_docs`.
         config: settings of the storage; memory has none.
@@ -130,7 +144,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         elif isinstance(_docs, Table):
             self._slots = Slots.of_table(_docs)
         else:
-            docs = _listed(_docs)
+            docs = listed(_docs)
             if copy:
                 docs = [copying.deepcopy(doc) for doc in docs]
             self._slots = Slots(self._admit(docs))
@@ -167,16 +181,16 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         given = {name: values for name, values in columns.items() if values is not None}
         ids: list[str] | None = None
         if "id" in given:
-            cells = _checked_cells("id", _cells_of("id", given.pop("id")))
+            cells = checked_cells("id", cells_of("id", given.pop("id")))
             ids = [new_id() if key is None else key for key in cells] if None in cells else cells
-        held = {name: _column_from(name, values) for name, values in given.items() if name not in _NESTED}
-        _settle_contents(held)
-        _settle_media_types(held)
-        for name in _NESTED:
+        held = {name: column_from(name, values) for name, values in given.items() if name not in NESTED}
+        settle_contents(held)
+        settle_media_types(held)
+        for name in NESTED:
             if name in given:
-                below = [_listed([] if v is None else v) for v in _cells_of(name, given[name])]
+                below = [listed([] if v is None else v) for v in cells_of(name, given[name])]
                 ids = new_ids(len(below)) if ids is None else ids
-                held[name] = _nested_column(name, below, ids, held)
+                held[name] = nested_column(name, below, ids, held)
         return cls(Table(held, None if held or ids else 0, ids))
 
     # ------------------------------------------------------------------------------------------ reading
@@ -221,7 +235,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             OutOfRange, MissingDocument, UnknownField, BadSelector, BadPath: see docarray.errors.
         """
         slots = self._slots
-        kind = type(index)
+        kind = cast("Any", type(index))
         if slots.rows is None:  # all are documents: the commonest keys without a detour
             if kind is int:
                 try:
@@ -290,13 +304,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
 
     def _admit(self, docs: list[Any]) -> list[Any]:
         """The documents, if they are all Documents; a subclass tells them where they are."""
-        if not set(map(type, docs)) <= {Document}:
-            for at, doc in enumerate(docs):
-                if not isinstance(doc, Document):
-                    raise FieldTypeError(
-                        f"an array holds Documents; element {at} is a {type(doc).__name__}: {doc!r:.60}"
-                    )
-        return docs
+        return admitted(docs)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Documents, or attributes of them, as `__getitem__` reads them.
@@ -311,7 +319,8 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             BadValue: other ids along a path.
         """
         if isinstance(index, slice):
-            self._slots.splice(index, self._admitted_for(index, value))
+            window = cast("slice[Any, Any, Any]", index)
+            self._slots.splice(window, self._admitted_for(window, value))
             return
         chosen = read_key(index, self._slots)
         if chosen.attributes is not None:
@@ -319,24 +328,25 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         elif chosen.form == "one":
             self._slots.put(chosen.positions[0], self._admit([value])[0])
         elif chosen.form == "many":
-            docs = self._admit(_counted(_listed(value), len(chosen.positions)))
+            docs = self._admit(counted(listed(value), len(chosen.positions)))
             for at, doc in zip(chosen.positions, docs, strict=True):
                 self._slots.put(at, doc)
         else:
             targets = list(self._picked(chosen))
-            docs = DocumentArray._admit(cast("Any", self), _counted(_listed(value), len(targets)))
+            docs = DocumentArray._admit(cast("Any", self), counted(listed(value), len(targets)))
             if chosen.form == "path":
                 for at, (old, new) in enumerate(zip(targets, docs, strict=True)):
                     if old.id != new.id:
                         raise BadValue(
                             f"setting along '@{chosen.path}' keeps the ids: document {at} is {old.id!r}, got {new.id!r}"
                         )
-            self._overwrite(targets, docs)
+            paths = parse_traversal(chosen.path) if chosen.form == "path" else ((),)
+            below = all(any(step.kind != "r" for step in path) for path in paths)
+            self._overwrite(targets, docs, set() if below else {id(doc) for doc in self})
 
-    def _overwrite(self, targets: list[D], docs: list[D]) -> None:
+    def _overwrite(self, targets: list[D], docs: list[D], roots: set[int]) -> None:
         """Makes each target say what its new document says; what is nested stays the chunk or match that it is."""
         moving = {id(doc) for doc in targets}
-        roots = {id(doc) for doc in self}
         fresh = [
             copying.copy(new) if new is not old and id(new) in moving else new
             for old, new in zip(targets, docs, strict=True)
@@ -345,21 +355,21 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             old._become(new, None if id(old) in roots else old._place)
 
     def _admitted_for(self, window: slice, value: Any) -> list[Any]:
-        docs = _listed(value)
+        docs = listed(value)
         if window.step not in (None, 1):
-            _counted(docs, len(range(len(self))[window]))
+            counted(docs, len(range(len(self))[window]))
         return self._admit(docs)
 
     def _write_attributes(self, chosen: Selection, value: Any) -> None:
         names = chosen.attributes or ()
         if chosen.form == "one":
             doc = self._slots.get(chosen.positions[0])
-            values = _counted(_several(value), len(names)) if chosen.boxed else [value]
-            _all_or_none([_setter(doc, name, v) for name, v in zip(names, values, strict=True)])
+            values = counted(several(value), len(names)) if chosen.boxed else [value]
+            all_or_none([setter(doc, name, v) for name, v in zip(names, values, strict=True)])
             return
         picked = self._picked(chosen)
         if chosen.boxed and len(names) > 1:
-            columns = _counted(_several(value), len(names))
+            columns = counted(several(value), len(names))
         else:
             columns = [value]
         whole = chosen.form == "many" and chosen.positions == range(len(self))
@@ -372,8 +382,8 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             if name == "embedding" and not isinstance(cells, list):
                 writes.append(functools.partial(target._slots.set_embeddings, cells))
             else:
-                writes.append(_column_setter(target._slots.docs(), name, cast("list[Any]", cells)))
-        _all_or_none(writes)
+                writes.append(column_setter(target._slots.docs(), name, cast("list[Any]", cells)))
+        all_or_none(writes)
 
     def _dealt(self, name: str, value: Any) -> Any:
         """A value for each document: sequences and arrays are dealt out, anything else is given to each."""
@@ -382,15 +392,15 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             if value is None:
                 return [None] * count
             if tensors.framework(value) not in (None, "list") and not _of_objects(name, value):
-                _counted_rows(value, count)
+                counted_rows(value, count)
                 if name == "embedding" and tensors.framework(value) in ("numpy", "torch", "scipy"):
                     return value
-                return _rows_of(value)
+                return rows_of(value)
         if tensors.framework(value) not in (None, "list") and getattr(value, "ndim", 0):
-            _counted_rows(value, count)
-            return _rows_of(value) if value.ndim > 1 else tensors.to_numpy(value).tolist()
+            counted_rows(value, count)
+            return rows_of(value) if value.ndim > 1 else tensors.to_numpy(value).tolist()
         if isinstance(value, (list, tuple)):
-            return _counted(list(cast("Sequence[Any]", value)), count)
+            return counted(list(cast("Sequence[Any]", value)), count)
         if isinstance(value, dict):
             return [copying.deepcopy(cast("dict[Any, Any]", value)) for _ in range(count)]
         return [value] * count
@@ -406,7 +416,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             picked = (
                 [self._slots.get(chosen.positions[0])] if chosen.form == "one" else list(self._picked(chosen))
             )
-            _all_or_none([_unsetter(doc, name) for doc in picked for name in chosen.attributes])
+            all_or_none([unsetter(doc, name) for doc in picked for name in chosen.attributes])
         elif chosen.form == "all":
             self.clear()
         elif chosen.form == "path":
@@ -432,7 +442,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         """One more document at the end (0.1 us)."""
         items = self._slots.items
         if type(value) is Document and type(items) is list:
-            items.append(value)
+            cast("list[Any]", items).append(value)
         else:
             self._slots.extend(DocumentArray._admit(cast("Any", self), [value]))
 
@@ -442,7 +452,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
             other = cast("DocumentArray[Any]", values)._slots
             if type(self) is DocumentArray and self._slots.adopt(other):
                 return
-        self._slots.extend(self._admit(values if type(values) is list else _listed(values)))
+        self._slots.extend(self._admit(cast("list[Any]", values) if type(values) is list else listed(values)))
 
     def insert(self, index: SupportsIndex, value: D) -> None:
         """One more document, before position `index`, as of a list."""
@@ -456,7 +466,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         Raises:
             OutOfRange: the array is empty, or has no such position. MissingDocument: no document has that id.
         """
-        doc = self[index]
+        doc = cast("object", self[index])
         if not isinstance(doc, Document):
             raise BadSelector(f"pop takes one position or one id; got {index!r:.60}")
         del self[index]
@@ -553,7 +563,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         return joined
 
     def __radd__(self, other: Iterable[D]) -> DocumentArray[D]:
-        return DocumentArray(_listed(other) + list(self))
+        return DocumentArray(listed(other) + list(self))
 
     def __iadd__(self, values: Iterable[D]) -> Self:
         self.extend(values)
@@ -634,7 +644,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         if value is None:
             self[:, "text"] = None
             return
-        cells = _checked_cells("text", _counted(_several(value), len(self)))
+        cells = checked_cells("text", counted(several(value), len(self)))
         if None in cells:  # which unsets a text, and leaves a blob or tensor as it is
             self[:, "text"] = cells
         else:
@@ -647,7 +657,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
 
     @blobs.setter
     def blobs(self, value: Sequence[bytes] | None) -> None:
-        self[:, "blob"] = None if value is None else _several(value)
+        self[:, "blob"] = None if value is None else several(value)
 
     @property
     def contents(self) -> Any:
@@ -663,9 +673,9 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         if _is_typed(value):
             value, name = cast("tuple[Any, str]", value)
         if value is not None and tensors.framework(value) not in (None, "list"):
-            _counted_rows(value, len(self))
-            value = _rows_of(value)
-        self[:, name] = None if value is None else _several(value)
+            counted_rows(value, len(self))
+            value = rows_of(value)
+        self[:, name] = None if value is None else several(value)
 
     # ------------------------------------------------------------------------------------------ walking
 
@@ -852,7 +862,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
                 score._value, score._op_name, score._description = value, op_name, better
                 if doc._scores is None:
                     doc._scores = Scores()
-                dict.__setitem__(doc._scores, name, score)
+                cast("Any", dict).__setitem__(doc._scores, name, score)
             out.append(DocumentArray(Slots(part)))
         return out
 
@@ -938,7 +948,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
     def _batches(self, size: Any, shuffle: bool, show_progress: bool) -> Iterable[Sequence[int]]:
         if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size <= 0:
             raise BadValue(f"batch_size={size!r}: it is an int above 0")
-        size = int(size)
+        size = int(cast("Any", size))
         order: Sequence[int] = range(len(self))
         if shuffle:
             order = random.Random().sample(order, len(order))
@@ -1195,43 +1205,10 @@ def _read_only(array: Any) -> Any:
     return array
 
 
-def _listed(values: Any) -> list[Any]:
-    """The elements of what should be documents, in a list."""
-    if isinstance(values, Document):
-        return [values]
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise FieldTypeError(f"an iterable of Documents is wanted; got a {_shown(values)}")
-    return list(cast("Iterable[Any]", values))
-
-
 def _window(positions: Sequence[int]) -> Sequence[int] | slice:
     if isinstance(positions, range) and positions.step > 0:
         return slice(positions.start, positions.stop, positions.step)
     return positions
-
-
-def _counted(values: list[T], count: int) -> list[T]:
-    if len(values) != count:
-        raise LengthError(f"{count} values are wanted, one for each; got {len(values)}. Nothing was written")
-    return values
-
-
-def _counted_rows(value: Any, count: int) -> None:
-    if not value.shape or value.shape[0] != count:
-        raise LengthError(
-            f"an array of shape {tuple(value.shape)} does not match {count} documents: one row for each is wanted"
-        )
-
-
-def _rows_of(value: Any) -> list[Any]:
-    if tensors.framework(value) == "scipy":
-        rows = value.tocsr()
-        return [rows[i : i + 1].asformat(value.format) for i in range(value.shape[0])]
-    return list(value) if value.ndim > 1 else [value[i : i + 1].reshape(()) for i in range(value.shape[0])]
-
-
-def _shown(value: object) -> str:
-    return f"{type(value).__name__}: {value!r:.60}"
 
 
 def _sort_keys(keys: str | Sequence[str]) -> list[str]:
@@ -1243,19 +1220,12 @@ def _sort_keys(keys: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _several(value: Any) -> list[Any]:
-    """The values in a list; one str or document is no several values, though it could be iterated."""
-    if isinstance(value, (str, bytes, Mapping, Document)) or not isinstance(value, Iterable):
-        raise FieldTypeError(f"several values are wanted, one for each; got a {_shown(value)}")
-    return list(cast("Iterable[Any]", value))
-
-
 def _is_typed(value: Any) -> bool:
     """Whether contents came as (values, 'text')."""
     if not isinstance(value, tuple) or len(cast("tuple[Any, ...]", value)) != 2:
         return False
     values, name = cast("tuple[Any, Any]", value)
-    return isinstance(name, str) and name in _CONTENT and tensors.framework(values) is not None
+    return isinstance(name, str) and name in CONTENT and tensors.framework(values) is not None
 
 
 def _of_objects(name: str, value: Any) -> bool:
@@ -1272,275 +1242,6 @@ def _of_objects(name: str, value: Any) -> bool:
     return array.dtype.kind == "O"
 
 
-_CONTENT = ("text", "blob", "tensor")
-_FIXED = {str, int, float, bool, type(None)}
-_EXACT = {
-    "text": str,
-    "id": str,
-    "uri": str,
-    "blob": bytes,
-    "tags": dict,
-    "weight": float,
-    "embedding": np.ndarray,
-}
-
-
-def _all_or_none(writes: list[Callable[[], Any]]) -> None:
-    """Makes changes that were all found to be possible before the first is made."""
-    for write in writes:
-        write()
-
-
-def _nothing() -> None:
-    pass
-
-
-def _setter(doc: Document, path: str | tuple[str | int, ...], value: Any) -> Callable[[], Any]:
-    """What sets an attribute of a document, and cannot fail.
-
-    Raises:
-        UnknownField, FieldTypeError, BadValue, OutOfRange: it cannot be set; nothing was.
-    """
-    parts = parse_dunder(path)
-    name = parts[-1]
-    if len(parts) == 1:
-        return functools.partial(setattr, doc, str(name), _fitting(doc, str(name), value))
-    holder: Any = _holder(doc, parts)
-    if isinstance(holder, Document):
-        return _setter(holder, (name,), value)
-    if holder is None and parts[0] in ("scores", "evaluations") and len(parts) == 3:
-        score = NamedScore(**{str(name): value})  # which is what makes a score that is asked for first
-        return lambda: setattr(getattr(doc, str(parts[0]))[parts[1]], str(name), getattr(score, str(name)))
-    if isinstance(holder, NamedScore):
-        NamedScore(**{str(name): value})
-        return functools.partial(setattr, holder, str(name), value)
-    if isinstance(holder, Scores):
-        return functools.partial(operator.setitem, holder, str(name), NamedScore(value))
-    if isinstance(holder, dict):
-        return functools.partial(
-            operator.setitem, cast("dict[Any, Any]", holder), _key_in(holder, name), value
-        )
-    if isinstance(holder, DocumentArray):
-        DocumentArray._admit(cast("DocumentArray[Any]", holder), [value])
-    at, array = _place_in(doc, path, holder), cast("Any", holder)
-    if tensors.framework(array) not in (None, "list"):
-        trial = copied(array)
-        try:
-            trial[at] = value
-            array[at] = array[at]
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise BadValue(
-                f"{path!r} of document {doc.id!r} cannot be set to {value!r:.60}: {error}"
-            ) from None
-    return functools.partial(operator.setitem, array, at, value)
-
-
-def _column_setter(
-    docs: list[Document], path: str | tuple[str | int, ...], values: list[Any]
-) -> Callable[[], Any]:
-    """`_setter` for many documents: one field is checked for all of them without a call to set each."""
-    parts: tuple[str | int, ...] = parse_dunder(path)
-    if len(parts) != 1:
-        writes = [_setter(doc, path, value) for doc, value in zip(docs, values, strict=True)]
-        return functools.partial(_all_or_none, writes)
-    name = str(parts[0])
-    exact = _EXACT.get(name)
-    if exact is None or not set(map(type, values)) <= {exact}:
-        values = [_fitting(doc, name, value) for doc, value in zip(docs, values, strict=True)]
-
-    def write() -> None:
-        for doc, value in zip(docs, values, strict=True):
-            setattr(doc, name, value)
-
-    return write
-
-
-def _unsetter(doc: Document, path: str | tuple[str | int, ...]) -> Callable[[], Any]:
-    """What unsets an attribute of a document, and cannot fail; what is not there needs no unsetting.
-
-    Raises:
-        BadValue: it is the id. UnknownField, OutOfRange: there can be no such attribute.
-    """
-    parts = parse_dunder(path)
-    name = parts[-1]
-    if len(parts) == 1:
-        return functools.partial(setattr, doc, str(name), _fitting(doc, str(name), None))
-    if doc._filled(str(parts[0])) is None:
-        return _nothing
-    holder: Any = _holder(doc, parts)
-    if holder is None:
-        return _nothing
-    if isinstance(holder, Document):
-        return _unsetter(holder, (name,))
-    if isinstance(holder, NamedScore):
-        NamedScore(**{str(name): None})
-        return functools.partial(setattr, holder, str(name), None)
-    if isinstance(holder, dict):
-        return functools.partial(cast("dict[Any, Any]", holder).pop, _key_in(holder, name), None)
-    at = _place_in(doc, path, holder)
-    if tensors.framework(holder) not in (None, "list"):
-        raise BadValue(f"{path!r} of document {doc.id!r} is one number of an array: it cannot be taken out")
-    return functools.partial(operator.delitem, holder, at)
-
-
-def _fitting(doc: Document, name: str, value: Any) -> Any:
-    """The value of a field, if it takes it."""
-    if name not in FIELDS and name != "content":
-        raise UnknownField(f"{name!r} of a Document follows from its fields: it cannot be set or unset")
-    if value is None:
-        if name == "id":
-            raise BadValue(f"an id cannot be taken away from a document in an array: {doc.id!r}")
-    elif type(value) is not _EXACT.get(name):
-        if name in ("chunks", "matches"):
-            return DocumentArray._admit(DocumentArray(), _listed(value))
-        try:
-            setattr(Document(), name, value)
-        except FieldTypeError as error:
-            raise FieldTypeError(f"document {doc.id!r}: {error}") from None
-    return value
-
-
-def _holder(doc: Document, parts: tuple[str | int, ...]) -> Any:
-    """What holds the last part of a path."""
-    return getattr(doc, str(parts[0])) if len(parts) == 2 else doc._at(parts[:-1])
-
-
-def _key_in(holder: Any, name: str | int) -> Any:
-    """The key that a part of a path means in a dict: its text, or the number that it spells where that is a key."""
-    if (
-        name not in holder
-        and isinstance(name, str)
-        and name.removeprefix("-").isdecimal()
-        and int(name) in holder
-    ):
-        return int(name)
-    return name
-
-
-def _place_in(doc: Document, path: Any, holder: Any) -> int:
-    """The position that the last part of a path means in what holds it."""
-    where = f"{dunder(parse_dunder(path))!r} of document {doc.id!r}"
-    name = str(parse_dunder(path)[-1])
-    if (
-        holder is None
-        or isinstance(holder, (str, bytes, tuple, int, float))
-        or not hasattr(holder, "__setitem__")
-    ):
-        raise UnknownField(f"{where}: there is nothing that {name!r} could be set in, but {holder!r:.60}")
-    if not name.removeprefix("-").isdecimal():
-        raise UnknownField(f"{where}: a {type(holder).__name__} has positions, and none called {name!r}")
-    count = holder.shape[0] if hasattr(holder, "shape") and holder.shape else len(holder)
-    if not -count <= int(name) < count:
-        raise OutOfRange(f"{where}: there are {count} values")
-    return int(name)
-
-
-def _checked_cells(name: str, values: list[Any]) -> list[Any]:
-    if not set(map(type, values)) <= {str, type(None)}:
-        for at, value in enumerate(values):
-            if value is not None and not isinstance(value, str):
-                raise FieldTypeError(
-                    f"field {name!r} takes a str; element {at} is a {type(value).__name__}: {value!r:.60}"
-                )
-    return values
-
-
-def _column_from(name: str, values: Any) -> Column:
-    field = field_named(name)
-    if isinstance(values, Column):
-        return values
-    if (
-        field.kind == "tensor"
-        and tensors.framework(values) in ("numpy", "torch")
-        and not tensors.is_sparse(values)
-    ):
-        array = tensors.to_numpy(values)
-        if array.ndim == 0 or array.dtype.kind not in "biufc":
-            raise FieldTypeError(
-                f"column {name!r} is an array of numbers (n, ...); got {array.dtype} {array.shape}"
-            )
-        return UniformTensors(array, None, cast("str", tensors.framework(values)))
-    cells: list[Any] = _cells_of(name, values)
-    if name == "mime_type":
-        cells = [None if cell is None else media_type(cell) for cell in _checked_cells(name, cells)]
-    if field.kind == "text":
-        return column_of("text", _checked_cells(name, cells))
-    if field.kind == "json" and set(map(type, cells)) <= {dict, type(None)}:
-        return column_of("json", cells)
-    probe = Document()
-    for at, cell in enumerate(cells):
-        try:
-            setattr(probe, name, cell)
-        except FieldTypeError as error:
-            raise FieldTypeError(f"element {at}: {error}") from None
-        cells[at] = probe._raw(name)
-    if field.kind == "scores":
-        cells = [None if c is None else {key: score.to_dict() for key, score in c.items()} for c in cells]
-    return column_of(field.kind, cells)
-
-
-_NESTED = ("chunks", "matches")
-
-
-def _cells_of(name: str, values: Any) -> list[Any]:
-    """The values of a column in a list."""
-    if tensors.framework(values) == "scipy":
-        return _rows_of(values)
-    if isinstance(values, np.ndarray) and values.ndim == 1:
-        return cast("list[Any]", values.tolist())
-    if isinstance(values, (str, bytes, Mapping, Document)) or not isinstance(values, Iterable):
-        raise FieldTypeError(f"column {name!r} holds a value for each document; got a {_shown(values)}")
-    return list(cast("Iterable[Any]", values))
-
-
-def _settle_contents(held: dict[str, Column]) -> None:
-    """Of text, blob and tensor of one row the last stays, as in the constructor of a document."""
-    names = [name for name in ("text", "blob", "tensor") if name in held]
-    for at, name in enumerate(names[:-1]):
-        beaten = np.zeros(len(held[name]), np.bool_)
-        for other in names[at + 1 :]:
-            present = held[other].present
-            beaten |= True if present is None else present
-        if bool(beaten.all()):
-            del held[name]
-        elif bool(beaten.any()):
-            values = held[name].values()
-            held[name] = column_of(
-                FIELDS[name].kind, [None if gone else v for v, gone in zip(values, beaten, strict=True)]
-            )
-
-
-def _settle_media_types(held: dict[str, Column]) -> None:
-    """A uri says what the media type is, where that is not given."""
-    if "uri" not in held:
-        return
-    uris = held["uri"].values()
-    given = held["mime_type"].values() if "mime_type" in held else [None] * len(uris)
-    types = [
-        mimetypes.guess_type(uri)[0] if uri and kind is None else kind
-        for uri, kind in zip(uris, given, strict=True)
-    ]
-    if any(kind is not None for kind in types):
-        held["mime_type"] = column_of("text", types)
-
-
-def _nested_column(
-    name: str, below: list[list[Any]], ids: list[str], held: Mapping[str, Column]
-) -> DocsColumn:
-    """Nested documents as a column, told where they are by stand-ins for the documents that this is a column of."""
-    if len(ids) != len(below):
-        raise LengthError(f"column {name!r} has {len(below)} rows where {len(ids)} were expected")
-    depth = "granularity" if name == "chunks" else "adjacency"
-    depths = held[depth].values() if depth in held else [0] * len(below)
-    DocumentArray._admit(DocumentArray(), [doc for docs in below for doc in docs])
-    for key, deep, docs in zip(ids, depths, below, strict=True):
-        if docs:
-            Links.nest(name, Document({"id": key, depth: deep}), docs)
-    offsets = np.zeros(len(below) + 1, np.int64)
-    np.cumsum([len(docs) for docs in below], out=offsets[1:])
-    return DocsColumn(offsets, DocumentArray([doc for docs in below for doc in docs])._slots.table())
-
-
 def _fill_up(doc: Document, other: Document) -> None:
     """Gives a document what another of its id has and it lacks."""
     for name, field in FIELDS.items():
@@ -1555,7 +1256,7 @@ def _fill_up(doc: Document, other: Document) -> None:
             mine = getattr(doc, name)
             for key, value in theirs.items():
                 mine.setdefault(key, value)
-        elif doc._filled(name) is None and (name not in _CONTENT or doc.content is None):
+        elif doc._filled(name) is None and (name not in CONTENT or doc.content is None):
             known = doc._mime_type
             # A row of a matrix is written to when the embedding of its document changes: that is no row to share.
             setattr(

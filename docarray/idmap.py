@@ -23,7 +23,7 @@ class IdMap:
     [0, 1, 2, None]
     """
 
-    __slots__ = ("log", "_most", "places", "covered", "repeats")
+    __slots__ = ("_most", "covered", "log", "places", "repeats")
     places: dict[str, int | tuple[int, int]]
     log: list[tuple[int, int]]
     covered: int

@@ -59,9 +59,11 @@ class _Nested(DocumentArray[D]):
 
     def _tell(self, doc: Document, above: tuple[Document, ...] = ()) -> None:
         """Writes into a document where it is, and then into all below it; who is nested in itself stays as it is."""
-        above = (*above, cast("Document", self._parent))
         place = self._where(doc)
-        if doc._place != place and all(doc._target() is not one for one in above):
+        if doc._place == place:
+            return
+        above = (*above, cast("Document", self._parent))
+        if all(doc._target() is not one for one in above):
             doc._place = place
             for name in ("chunks", "matches"):
                 nested = doc._nested(name)

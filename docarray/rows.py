@@ -791,9 +791,7 @@ def _plain(score: Any) -> Any:
 def _checked_ids(slots: Slots) -> list[str]:
     ids: list[Any] = slots.ids()
     if None in ids:
-        raise FieldTypeError(
-            f"the document at position {ids.index(None)} has no id: set one first"
-        )
+        raise FieldTypeError(f"the document at position {ids.index(None)} has no id: set one first")
     return ids
 
 

@@ -288,8 +288,6 @@ def test_sparse_rows_keep_class_and_format(values):
     assert difference(values, through(tensor_column(values)).values()) is None
 
 
-
-
 @pytest.mark.parametrize("fmt", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
 def test_sparse_rows_keep_explicit_zeros_and_blocks(fmt):
     value = sparse_row(fmt)
@@ -311,7 +309,7 @@ def test_sparse_blocks_keep_their_size():
 def test_sparse_arrays_of_one_axis():
     value = sparse.coo_array(np.array([0, 1.5, 0]))
 
-    for fmt in ("coo", "csr"):
+    for fmt in ("coo", "csr", "dok"):
         assert (
             difference([value.asformat(fmt)], through(tensor_column([value.asformat(fmt)])).values()) is None
         )
@@ -558,7 +556,7 @@ SAMPLES: dict[str, Column] = {
     "uniform": tensor_column([np.ones(2), None, np.zeros(2)] * 3),
     "bool tensors": tensor_column([np.array([True, False])] * 9),
     "ragged": tensor_column([*VECTORS, None]),
-    "sparse": tensor_column([sparse_row(f) for f in ("csr", "csc", "coo", "bsr", "lil", "dia")]),
+    "sparse": tensor_column([sparse_row(f) for f in ("csr", "csc", "coo", "bsr", "lil", "dok", "dia")]),
     "tags": JsonColumn([{"a": 1, "b": "x", "c": {"d": True}}, {"b": "y", "a": 2}, None] * 12),
     "diverse tags": JsonColumn([{"a": [1, (2, b"3")]}]),
     "scores": ScoresColumn([{"cosine": {"value": 0.5, "op_name": "x"}}] * 9),

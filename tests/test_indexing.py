@@ -98,12 +98,9 @@ def unchanged(da):
 
 
 @pytest.mark.parametrize("at", [0, 2, 4, -1, -5])
-@pytest.mark.parametrize("kind", [int, np.int64, np.uint8, np.int16, np.array])
+@pytest.mark.parametrize("kind", [int, np.int64, np.int16, np.array])
 def test_an_int_of_any_type_gives_a_document(da, at, kind):
-    if kind is np.uint8 and at < 0:
-        pytest.skip("there is no such number")
-
-    assert IDS[at] == da[kind(at)].id
+    assert IDS[at] == da[kind(at)].id == da[np.uint8(at % 5)].id
     assert da[at] is da[kind(at)]
 
 
