@@ -554,6 +554,7 @@ class Slots:
         items[position] = doc
         if ids is not None:
             ids.replaced(position, old, doc.id)
+            self._ids = None if ids.repeats else ids
 
     def insert(self, position: int, doc: Document) -> None:
         """One more document, before the one at that position."""
@@ -562,6 +563,7 @@ class Slots:
         items.insert(at, doc)
         if ids is not None:
             ids.inserted(at, [doc.id])
+            self._ids = None if ids.repeats else ids
 
     def extend(self, docs: Iterable[Document]) -> None:
         """More documents at the end."""

@@ -8,7 +8,8 @@ Rule 2: `settle` writes what changed back into the matrix and takes the document
 Rule 3: a matrix that somebody gave, or of which somebody has a view, is not written to by `settle`: it goes on
         with a copy. What a document hands out is from then on a view of that; an array kept from before is
         left as it is, and no longer connected.
-Rule 4: a view that was handed out can be written to at any time, so norms are only kept while there is none.
+Rule 4: norms are kept only while nobody can write to the matrix unseen: not where a view was handed out, nor where
+        an array of somebody else's is the matrix.
 """
 
 # pyright: reportPrivateUsage=false
@@ -16,6 +17,7 @@ Rule 4: a view that was handed out can be written to at any time, so norms are o
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -37,7 +39,17 @@ class Vectors:
         owned: whether it may be written to.
     """
 
-    __slots__ = ("_norms", "_owned", "_sliceable", "changed", "exposed", "gone", "matrix", "version")
+    __slots__ = (
+        "_is_ours",
+        "_norms",
+        "_owned",
+        "_sliceable",
+        "changed",
+        "exposed",
+        "gone",
+        "matrix",
+        "version",
+    )
     matrix: Any
     changed: dict[int, Document]
     exposed: bool
@@ -52,6 +64,7 @@ class Vectors:
         self.version = 0  # counts the times that `settle` gave rows other values
         self._owned = owned
         self._norms: Array | None = None
+        self._is_ours = owned or _is_of_a_file(matrix)
         self._sliceable: Any = matrix.tocsr() if framework(matrix) == "scipy" else None
 
     def peek(self, number: int) -> Any:
@@ -73,7 +86,7 @@ class Vectors:
     @property
     def norms(self) -> Array | None:
         """(n,) Euclidean norms of the rows, kept; None while they could change unseen."""
-        if self.exposed or type(self.matrix) is not np.ndarray or self.matrix.ndim != 2:
+        if self.exposed or not self._is_ours or type(self.matrix) is not np.ndarray or self.matrix.ndim != 2:
             return None
         if self._norms is None:
             self._norms = row_norms(self.matrix)
@@ -113,7 +126,8 @@ class Vectors:
         if not self._owned or self.exposed:
             # Somebody may hold a view of a row that is about to be another document's, or another array.
             matrix = self.matrix = matrix.copy()
-            self._owned, self.exposed, self._norms = True, False, None
+            self._owned = self._is_ours = True
+            self.exposed, self._norms = False, None
         for row, doc in changed.items():
             matrix[row] = doc._embedding
             self._take_on(row, doc)
@@ -126,6 +140,13 @@ class Vectors:
     def _take_on(self, row: int, doc: Document) -> None:
         doc._embedding = None
         doc._vectors, doc._row = self, row
+
+
+def _is_of_a_file(matrix: Any) -> bool:
+    """Whether the memory is that of bytes or of a mapped file, which nobody else has as an array."""
+    while isinstance(matrix, np.ndarray):
+        matrix = cast("Any", matrix.base)
+    return isinstance(matrix, memoryview) and isinstance(matrix.obj, (bytes, mmap))
 
 
 def _is_same_place(value: Array, row: Array) -> bool:

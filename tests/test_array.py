@@ -565,9 +565,6 @@ def test_a_sort_that_fails_changes_nothing(da, key, error):
     unchanged(da)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="notyet: an insert or a replacement that makes an id stand twice finds that one"
-)
 @pytest.mark.parametrize("way", ["insert", "replace"])
 def test_of_several_documents_with_one_id_the_last_is_found(way):
     da = DocumentArray([Document(id="x"), Document(id="a", text="last")])

@@ -73,7 +73,7 @@ def ways(column: Column) -> dict[str, Any]:
 # --- the same values out ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), kinds, st.integers(0, 12))
 def test_every_way_gives_the_same_values(data, kind, n):
     values = data.draw(cells(kind, n))
@@ -95,7 +95,7 @@ def test_storing_again_gives_the_same_bytes(data, kind, n):
     assert stored(looked_at) == (form, buffers)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), kinds, st.integers(0, 9))
 def test_present_is_where_there_is_a_value(data, kind, n):
     values = data.draw(cells(kind, n))
@@ -108,7 +108,7 @@ def test_present_is_where_there_is_a_value(data, kind, n):
         assert mask is None or mask.dtype == bool
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), kinds, st.integers(0, 9))
 def test_take_and_slice_are_those_of_a_list(data, kind, n):
     values = data.draw(cells(kind, n))
@@ -128,7 +128,7 @@ def test_take_and_slice_are_those_of_a_list(data, kind, n):
         assert difference(values[start:stop], through(through(cut).slice(0, stop - start)).values()) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), kinds, st.lists(st.integers(0, 6), min_size=1, max_size=4))
 def test_joining_is_adding_lists(data, kind, lengths):
     """Parts that came from buffers, parts that did not, parts without rows, parts that lack the column."""
@@ -282,7 +282,7 @@ def test_lists_that_are_no_array_come_out(value):
     assert difference([value, value], through(tensor_column([value, value])).values()) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(sparse_arrays(), max_size=4))
 def test_sparse_rows_keep_class_and_format(values):
     assert difference(values, through(tensor_column(values)).values()) is None

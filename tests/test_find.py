@@ -484,7 +484,6 @@ def test_a_matrix_that_is_changed_by_its_owner_is_searched_as_it_is():
         np.testing.assert_allclose(np.sort(wanted), [hit.scores[metric].value for hit in found], atol=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="notyet: norms of a matrix that its owner can change are kept")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_a_large_matrix_that_is_changed_by_its_owner_is_searched_as_it_is(metric):
     rng = np.random.default_rng(0)

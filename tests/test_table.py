@@ -42,7 +42,7 @@ def nested(*counts: int) -> Table:
 # --- buffers ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(tables())
 def test_buffers_are_exact_inverses(table):
     rows = rows_of(table)
@@ -131,7 +131,7 @@ def bare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 NESTED = {"chunks", "matches", "x/y"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_operations_in_a_row_are_those_of_lists(data):
     """take, slice, select, with_columns, concat and a way through buffers, in any order, on the same rows."""
@@ -342,7 +342,7 @@ def touch_all(table: Table) -> None:
         touch(column)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_any_form_is_a_table_or_a_format_error(data):
     form, buffers = stored(SAMPLE)
@@ -352,7 +352,7 @@ def test_any_form_is_a_table_or_a_format_error(data):
         touch_all(Table.from_buffers(form, buffers))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_any_bytes_are_a_table_or_a_format_error(data):
     form, buffers = stored(SAMPLE)
