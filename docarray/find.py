@@ -10,7 +10,7 @@ Rule 3: results are positions and distances here; what holds them makes the docu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -66,10 +66,13 @@ def _mask(slots: Slots, node: query.Node) -> Array:
     if rows is not None:
         items = slots.items
         made = rows.made
-        touched = [i for i, item in enumerate(items) if type(item) is not int or item in made]
+        if type(items) is range:
+            touched = sorted(items.index(row) for row in made if row in items)
+        else:
+            touched = [i for i, item in enumerate(items) if type(item) is not int or item in made]
         if 4 * len(touched) < count:
             # Few were touched: the columns answer for all, and those few are asked again.
-            loose = [item if type(item) is int else 0 for item in items]
+            loose = items if type(items) is range else [i if type(i) is int else 0 for i in items]
             answer = query.mask(node, count, _Columns(slots, loose))
             docs = [slots.get(i) for i in touched]
             answer[touched] = query.mask(node, len(docs), _Docs(docs))
@@ -104,37 +107,49 @@ def grouped(slots: Slots, tag: str) -> dict[Any, list[int]]:
             codes = codes[np.array(numbers, np.intp)]
         if len(words) < 1 << 15:
             codes = codes.astype(np.int16)  # which numpy sorts by radix
-        order = np.argsort(codes, kind="stable")
-        edges = np.flatnonzero(np.diff(codes[order])) + 1
-        parts = [part for part in np.split(order, edges) if len(part)]
-        parts.sort(key=lambda part: int(part[0]))
-        return {words[int(codes[part[0]])]: part.tolist() for part in parts}
-    groups: dict[Any, list[int]] = {}
-    at = 0
+        return {words[int(codes[part[0]])]: part.tolist() for part in _parts(codes)}
+    positions, values = _tagged(slots, tag)
     try:
-        for at, value in _tagged_values(slots, tag):
-            found = groups.get(value)
-            if found is None:
-                groups[value] = [at]
-            else:
-                found.append(at)
-    except TypeError as error:
+        number = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    except TypeError:
+        at, value = next((at, v) for at, v in zip(positions, values, strict=True) if not _is_key(v))
         raise FieldTypeError(
-            f"tag {tag!r} of document {slots.ids()[at]!r} cannot be a key of groups: {error}"
+            f"tag {tag!r} of document {slots.ids()[at]!r} is a {type(value).__name__}, which is no key of groups"
         ) from None
-    return groups
+    kind = np.int16 if len(number) < 1 << 15 else np.int64
+    codes = np.fromiter(map(number.__getitem__, values), kind, len(values))
+    where = np.array(positions, np.intp)
+    return {values[part[0]]: where[part].tolist() for part in _parts(codes)}
 
 
-def _tagged_values(slots: Slots, tag: str) -> Iterable[tuple[int, Any]]:
-    """(position, value) of each document that has the tag; of a path, of every document that has tags."""
+def _parts(codes: Array) -> list[Array]:
+    """The places of equal codes, in order; those that come first, first."""
+    order = np.argsort(codes, kind="stable")
+    edges = np.flatnonzero(np.diff(codes[order])) + 1
+    parts = [part for part in np.split(order, edges) if len(part)]
+    return sorted(parts, key=lambda part: int(part[0]))
+
+
+def _is_key(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _tagged(slots: Slots, tag: str) -> tuple[Sequence[int], list[Any]]:
+    """The positions of documents that have the tag, and its values; of a path, of all documents that have tags."""
     every = slots.raw("tags")
     if "__" in tag:
         parts = ("tags", *parse_dunder(tag))
-        return [(at, lookup({"tags": tags}, parts, missing="none")) for at, tags in enumerate(every) if tags]
+        have = [at for at, tags in enumerate(every) if tags]
+        return have, [lookup({"tags": every[at]}, parts, missing="none") for at in have]
     try:
-        return enumerate([tags[tag] for tags in every])
+        return range(len(every)), [tags[tag] for tags in every]
     except (KeyError, TypeError):  # some lack it, or have no tags
-        return [(at, tags[tag]) for at, tags in enumerate(every) if tags and tag in tags]
+        have = [at for at, tags in enumerate(every) if tags and tag in tags]
+        return have, [every[at][tag] for at in have]
 
 
 class _Columns:
@@ -207,16 +222,15 @@ def _field_values(column: Column, name: str, picked: Array | None) -> Any:
 class _Docs:
     """The values of paths over documents."""
 
-    _docs: list[Document]
-
     def __init__(self, docs: list[Document]) -> None:
         self._docs = docs
+        self._tags: list[Any] | None = None
 
     def __call__(self, path: tuple[str | int, ...], rows: Array | None) -> list[Any]:
-        docs = self._docs if rows is None else [self._docs[i] for i in cast("list[int]", rows.tolist())]
         root = path[0]
         if root == "tags" and len(path) == 2:
-            return _tag_values(docs, path)
+            return self._tag(path, rows)
+        docs = self._docs if rows is None else [self._docs[i] for i in cast("list[int]", rows.tolist())]
         if len(path) > 1:
             return [lookup(doc, path, missing="none") for doc in docs]
         if root == "text":
@@ -225,13 +239,16 @@ class _Docs:
         values = [doc._raw(str(root)) for doc in docs]
         return values if default is None else [default if value is None else value for value in values]
 
-
-def _tag_values(docs: list[Document], path: tuple[str | int, ...]) -> list[Any]:
-    key = path[1]
-    try:
-        return [cast("Any", doc._tags)[key] for doc in docs]
-    except (KeyError, TypeError):  # some have no such tag, or no tags
-        return [lookup(doc, path, missing="none") if doc._tags else None for doc in docs]
+    def _tag(self, path: tuple[str | int, ...], rows: Array | None) -> list[Any]:
+        key, every = path[1], self._tags
+        if every is None:
+            every = self._tags = [doc._tags for doc in self._docs]
+        if rows is not None:
+            every = [every[i] for i in cast("list[int]", rows.tolist())]
+        try:
+            return [tags[key] for tags in every]
+        except (KeyError, TypeError):  # some have no such tag, or no tags
+            return [lookup({"tags": tags}, path, missing="none") if tags else None for tags in every]
 
 
 # ---------------------------------------------------------------------------------------------- search

@@ -371,22 +371,20 @@ class Slots:
         items = self.items
         if isinstance(positions, slice):
             return Slots(items[positions], self.rows)
+        if type(items) is range and items.start == 0 and items.step == 1:
+            return Slots(list(positions), self.rows)
         return Slots([items[i] for i in positions], self.rows)
 
     def __iter__(self) -> Iterator[Document]:
-        if self.rows is None:
-            yield from self.items
-            return
-        position, step = 0, 1
-        while position < len(self.items):
-            items: Any = self.items[position : position + step]
-            if self.rows is not None:  # else it became a list of documents while we were iterating
-                numbers = [i for i in items if type(i) is int]
-                made = iter(self.rows.docs(items if type(items) is range else numbers))
-                items = [next(made) if type(i) is int else i for i in items]
-            yield from items
-            position += len(items)
-            step = min(2 * step, _AHEAD)  # the loop is going to touch these
+        position, ahead, step = 0, 0, 1
+        while position < len(self.items):  # asked each time: the loop may change the array, as of a list
+            if position >= ahead and self.rows is not None:
+                window = self.items[position : position + step]
+                self.rows.docs(window if type(window) is range else [i for i in window if type(i) is int])
+                ahead = position + step
+                step = min(2 * step, _AHEAD)  # the loop is going to touch these
+            yield self.get(position)
+            position += 1
 
     def hits(self, positions: Sequence[int]) -> list[Document]:
         """Light copies of the documents at these positions."""

@@ -578,6 +578,18 @@ def test_of_several_documents_with_one_id_the_last_is_found(way):
     assert "last" == da["a"].text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_sees_what_it_changes_as_of_a_list(kind):
+    da, model = make(kind, "tuvwxyz"), list("abcdefg")
+
+    for doc in da:
+        da.remove(doc)
+    for key in model:
+        model.remove(key)
+
+    assert model == ids(da)
+
+
 # --- columns of embeddings and tensors ----------------------------------------------------------------------
 
 
@@ -1430,3 +1442,102 @@ def test_index_count_and_remove_are_those_of_a_list(keys, key):
         da.remove(key)
         keys.remove(key)
         assert keys == ids(da)
+
+
+def told(doc):
+    """All that a document says, for comparing it with another's."""
+    return (
+        doc.id, doc.text, doc.blob, repr(doc.tags), doc.embedding.tolist(), doc.weight,
+        (doc.parent_id, doc.granularity, doc.adjacency), [told(one) for one in doc.chunks],
+        [told(one) for one in doc.matches],
+    )  # fmt: skip
+
+
+def some(name, number):
+    """A document with nested ones; the number decides on what is set."""
+    fields = {
+        "id": name,
+        "embedding": np.array([number % 5, number % 3], float),
+        "tags": {"k": number % 4, "l": [number]},
+    }
+    if number % 2:
+        fields["text"] = "xyz"[number % 3]
+    nested = [some(f"{name}{at}", number // 2) for at in range(number % 3)] if number > 7 else []
+    return Document({**fields, "chunks": nested[:2], "matches": nested[2:]})
+
+
+def at(da, number):
+    return number % len(da)
+
+
+def in_part(da, number):
+    part = da[at(da, number) :]
+    part.embeddings = number + np.arange(2.0 * len(part)).reshape(-1, 2)
+
+
+def along(da, number):
+    part = da[f"@{('c', 'm', 'cc', 'c[0]', 'm,c', 'r[1:]c')[number % 6]}"]
+    part.texts = [str(number)] * len(part)
+    part.embeddings = number + np.arange(2.0 * len(part)).reshape(-1, 2)
+    return part[:, ["id", "text"]]
+
+
+def filtered(da, number):
+    either = [{"text": str(number)}, {"tags__k": {"$gt": 1}}, {"chunks__0__text": "y"}]
+    return da.find({"$or": either})[:, "id"]
+
+
+def found(da, number):
+    hits = da.find([number, 1.0], "euclidean", limit=3)
+    return [(hit.id, hit.scores["euclidean"].value, hit.tags, hit.chunks.texts) for hit in hits]
+
+
+STEPS = {
+    "touch": lambda da, n: da[at(da, n)].text,
+    "text": lambda da, n: setattr(da[at(da, n)], "text", str(n)),
+    "texts": lambda da, n: setattr(da, "texts", [str(n + i) for i in range(len(da))]),
+    "blobs": lambda da, n: setattr(da, "blobs", [bytes([n]) if i % 2 else None for i in range(len(da))]),
+    "tags": lambda da, n: da[at(da, n)].tags.update(k=n),
+    "item": lambda da, n: da.__setitem__(([at(da, n)], "tags__k"), n),
+    "embedding": lambda da, n: setattr(da[at(da, n)], "embedding", np.array([n, 1.0])),
+    "in place": lambda da, n: da[at(da, n)].embedding.__setitem__(0, n),
+    "embeddings": lambda da, n: setattr(da, "embeddings", n + np.arange(2.0 * len(da)).reshape(-1, 2)),
+    "in a part": in_part,
+    "along a path": along,
+    "flat": lambda da, n: da[..., ["id", "text"]],
+    "set flat": lambda da, n: da.__setitem__((..., "weight"), n),
+    "append": lambda da, n: da.append(some(f"n{n}", n)),
+    "replace": lambda da, n: da.__setitem__(at(da, n), some(f"r{n}", n)),
+    "chunk": lambda da, n: da[at(da, n)].chunks.append(some(f"c{n}", n)),
+    "id": lambda da, n: setattr(da[at(da, n)], "id", f"i{n}"),
+    "delete": lambda da, n: da.__delitem__(at(da, n)) if len(da) > 1 else None,
+    "delete along": lambda da, n: da.__delitem__(("@c[0]", "@m", "@cc")[n % 3]),
+    "reverse": lambda da, n: da.reverse(),
+    "sort": lambda da, n: da.sort(["-tags__k", "id"]),
+    "filter": filtered,
+    "find": found,
+    "columns": lambda da, n: [
+        da[:, ["id", "text", "tags__k", "weight"]],
+        da.embeddings.tolist(),
+        da["@c", "id"],
+    ],
+    "split": lambda da, n: {key: ids(part) for key, part in da.split_by_tag("k").items()},
+    "bytes": lambda da, n: [told(doc) for doc in DocumentArray.from_bytes(da.to_bytes())],
+    "copy": lambda da, n: copy.deepcopy(da) == da,
+}
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=4),
+    st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 99)), max_size=12),
+)
+def test_columns_behave_as_documents(numbers, steps):
+    """Whatever is done, in whatever order: nobody can tell by the answers what an array is made of."""
+    objects = DocumentArray(some(f"d{i}", number) for i, number in enumerate(numbers))
+    columns = DocumentArray.from_bytes(objects.to_bytes())
+
+    for step, number in steps:
+        assert STEPS[step](objects, number) == STEPS[step](columns, number), step
+
+    assert [told(doc) for doc in objects] == [told(doc) for doc in columns]
+    assert [doc.embedding.tolist() for doc in objects] == columns.embeddings.tolist()
