@@ -12,6 +12,8 @@ ROWS = [
         unit="B"),
     Row(name="text + vector, 200k as columns", task="memory_columns", peer="memory_matrix", side="matrix",
         n=200_000, within=1.35, fresh=True, rounds=3, unit="B"),
+    Row(name="text + vector, 200k opened", task="memory_opened", peer="memory_matrix", side="matrix",
+        n=200_000, within=0.1, fresh=True, rounds=3, unit="B"),
     Row(name="text + vector, 200k as columns", task="memory_columns", peer="memory_rows", n=200_000, fresh=True,
         rounds=3, unit="B"),
 ]  # fmt: skip

@@ -386,6 +386,32 @@ def memory_columns(n: int):
 
 
 @task
+def memory_opened(n: int):
+    """The same documents opened from a file, the last one touched."""
+    from docarray import DocumentArray
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "da.docarray"
+        write = f"""
+import numpy as np
+from docarray import DocumentArray
+rows = np.random.default_rng(3).random(({n}, 128), dtype=np.float32)
+texts = [f"a text of about fifty characters, number {{i:010}}" for i in range({n})]
+DocumentArray.from_columns(text=texts, embedding=rows).save({str(path)!r})
+"""
+        subprocess.run([sys.executable, "-c", write], check=True)
+        DocumentArray.from_columns(text=["word"], embedding=np.zeros((1, 128), np.float32))
+
+        def open_it() -> Any:
+            da = DocumentArray.load(path)
+            assert da[-1].text.endswith(str(n - 1))
+            return da
+
+        size, da = growth(open_it)
+        yield size / n, len(da)
+
+
+@task
 def memory_matrix(n: int):
     """The vectors alone."""
     rng = np.random.default_rng(3)
@@ -659,6 +685,32 @@ def flatten(n: int):
         with clock:
             flat = da.flatten()
         yield clock.seconds / len(flat), (len(flat), flat[0].id, flat[-1].id)
+
+
+@task
+def flatten_columns(n: int):
+    """The same over rows that nobody touched, as a file gives them."""
+    from docarray import DocumentArray
+
+    data = nested(n).to_bytes()
+    while True:
+        da = DocumentArray.from_bytes(data)
+        with clock:
+            flat = da.flatten()
+        yield clock.seconds / len(flat), (len(flat), flat[0].id, flat[-1].id)
+
+
+@task
+def chunks_columns(n: int):
+    """Two paths over rows that nobody touched."""
+    from docarray import DocumentArray
+
+    data = nested(n).to_bytes()
+    while True:
+        da = DocumentArray.from_bytes(data)
+        with clock:
+            found = da["@c,m"]
+        yield clock.seconds / len(found), (len(found), found[0].id, found[-1].id)
 
 
 # --- filters ----------------------------------------------------------------------------------------------------
