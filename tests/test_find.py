@@ -996,3 +996,8 @@ def test_search_is_sorting_by_distance(vectors, query, metric, limit, condition)
         found = da.find(np.array(query), metric, limit=limit, filter=condition)
         assert [doc.id for doc in kept] == ids(found)
         assert [doc.scores[metric] for doc in kept] == [doc.scores[metric] for doc in found]
+
+
+def test_sorting_and_a_vector_do_not_go_together(da):
+    with pytest.raises(BadValue, match="nearest first"):
+        da.find(QUERY, sort="tags__price")
