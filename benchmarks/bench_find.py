@@ -11,6 +11,7 @@ ROWS = [
 ] + [
     Row(name="cosine, 1 query, 768-d", task="find_cosine_1_768", faster=20),
     Row(name="cosine, 1 query, 768-d", task="find_cosine_1_768", peer="faiss_cosine_1_768", side="faiss", within=1),
+    Row(name="cosine, 1 query, a matrix of the caller's", task="find_cosine_1_given", faster=25),
     Row(name="cosine, 1 query, a filter keeps 1 %", task="find_filtered_columns", peer="find_unfiltered_columns",
         side="no filter", faster=1, same_answer=False),
     Row(name="cosine, 1 query, one row changed", task="find_after_change", faster=20),

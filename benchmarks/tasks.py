@@ -790,12 +790,19 @@ def split_by_tag(n: int):
 # --- exact search -----------------------------------------------------------------------------------------------
 
 
-def find(metric: str, count: int, d: int = 128) -> Task:
-    """Top 10 of n documents for `count` queries, documents returned; the array is warm."""
+def find(metric: str, count: int, d: int = 128, given: bool = False) -> Task:
+    """Top 10 of n documents for `count` queries, documents returned; the array is warm.
+
+    Each document got its embedding by itself; or, where `given`, all as one matrix, which stays the caller's.
+    """
 
     def work(n: int):
         da = array(n, "text", "tags")
-        da.embeddings = matrix(n, d)
+        if given:
+            da.embeddings = matrix(n, d)
+        else:
+            for doc, row in zip(da, matrix(n, d), strict=True):
+                doc.embedding = row
         query = queries(count, d)
         question = query[0] if count == 1 else query
         da.find(query[0], metric=metric, limit=10)
@@ -839,6 +846,7 @@ for _metric in ("cosine", "euclidean"):
         TASKS[f"find_{_metric}_{_count}"] = find(_metric, _count)
         TASKS[f"faiss_{_metric}_{_count}"] = faiss_flat(_metric, _count)
 TASKS["find_cosine_1_768"] = find("cosine", 1, 768)
+TASKS["find_cosine_1_given"] = find("cosine", 1, given=True)
 TASKS["faiss_cosine_1_768"] = faiss_flat("cosine", 1, 768)
 
 
