@@ -793,7 +793,9 @@ class DocumentArray(MutableSequence[D], Generic[D]):
                 f"searching the words of {index!r} needs a storage with a text index; memory has none"
             )
         if sort is not None:
-            raise BadValue("sort= orders what a filter alone keeps; what is near a vector comes nearest first")
+            raise BadValue(
+                "sort= orders what a filter alone keeps; what is near a vector comes nearest first"
+            )
         vectors, single, ids = self._query_vectors(query)
         name = finding.score_name(metric, metric_name)
         most = finding.ask(20 if limit is _Default else limit)

@@ -201,7 +201,7 @@ class Table:
 class DocsColumn(Column):
     """Nested documents: (n + 1,) int64 offsets into one child table."""
 
-    __slots__ = ("child", "offsets")
+    __slots__ = ("_checked", "child", "offsets")
     child: Table
     offsets: Array
     kind: ClassVar[Kind] = "docs"
@@ -209,6 +209,7 @@ class DocsColumn(Column):
     def __init__(self, offsets: Array, child: Table) -> None:
         self.offsets = offsets
         self.child = child
+        self._checked = False
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -228,26 +229,35 @@ class DocsColumn(Column):
         return [self.value(row) for row in range(len(self))]
 
     def checked(self) -> Array:
-        """The offsets, if all rise and stay within the child table.
+        """The offsets, if all rise and stay within the child table; looked at once.
 
         Raises:
             FormatError: they do not.
         """
         offsets = self.offsets
-        if offsets[0] < 0 or offsets[-1] > len(self.child) or bool((offsets[1:] < offsets[:-1]).any()):
-            raise FormatError("the offsets of nested documents do not fit their table: the bytes are damaged")
+        if not self._checked:
+            if offsets[0] < 0 or offsets[-1] > len(self.child) or bool((offsets[1:] < offsets[:-1]).any()):
+                raise FormatError(
+                    "the offsets of nested documents do not fit their table: the bytes are damaged"
+                )
+            self._checked = True
         return offsets
 
     def child_rows(self, rows: Array) -> Array:
         """The rows of the child table that belong to these rows, in order."""
-        offsets = self.checked()
-        starts, counts = offsets[:-1][rows], np.diff(offsets)[rows]
+        starts, counts = self._stretches(rows)
         ends = np.cumsum(counts)
         total = int(ends[-1]) if len(ends) else 0
         return np.repeat(starts - (ends - counts), counts) + np.arange(total)
 
+    def _stretches(self, rows: Array) -> tuple[Array, Array]:
+        """Where the stretch of each of these rows begins in the child table, and how long it is."""
+        offsets = self.checked()
+        starts = offsets[:-1][rows]
+        return starts, offsets[1:][rows] - starts
+
     def take(self, rows: Array) -> DocsColumn:
-        counts = np.diff(self.checked())[rows]
+        counts = self._stretches(rows)[1]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])
         return DocsColumn(offsets, self.child.take(self.child_rows(rows)))

@@ -627,6 +627,163 @@ def test_a_buffer_that_is_missing_or_short_is_named(name):
             opened(form, {**buffers, victim: buffers[victim][:-1]})
 
 
+def damaged(buffers: dict[str, bytes], name: str, dtype: str, at: int, value: int) -> dict[str, bytes]:
+    """The buffers with one item of one of them changed."""
+    items = np.frombuffer(buffers[name], dtype).copy()
+    items[at] = value
+    return {**buffers, name: items.tobytes()}
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "rows"),
+    [
+        (0, -1, [0]),
+        (3, 7, [2]),
+        (3, 1 << 62, [2]),
+        (1, 5, [1]),
+        (2, 1, [1]),
+        (0, -(1 << 63), [0]),
+        (1, -2, [0, 1]),
+    ],
+)
+def test_offsets_rise_and_stay_within_the_data(at, value, rows):
+    form, buffers = stored(TextColumn(["ab", "cd", "ef"]))
+    for row in rows:
+        column = opened(form, damaged(buffers, "x.offsets", "<i8", at, value))
+        with pytest.raises(FormatError, match="offsets"):
+            column.value(row)
+        for ask in (column.values, lambda c=column: c.to_buffers("y", {}), lambda c=column: c.joined([c])):
+            with pytest.raises(FormatError, match="offsets"):
+                ask()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "value"),
+    [
+        ("kinds", "<i4", 1),
+        ("kinds", "<i4", -2),
+        ("starts", "<i8", -16),
+        ("starts", "<i8", 16),
+        ("starts", "<i8", 1 << 62),
+        ("dims", "<i8", 1),
+        ("dims", "<i8", -1),
+        ("dims", "<i8", 1 << 62),
+        ("shapes", "<i8", 5),
+        ("shapes", "<i8", -1),
+        ("shapes", "<i8", 1 << 62),
+    ],
+)
+def test_ragged_arrays_lie_within_their_column(name, dtype, value):
+    form, buffers = stored(RaggedTensors([np.ones(4)]))
+    column = opened(form, damaged(buffers, f"x.{name}", dtype, 0, value))
+
+    for found in (column, column.take(np.array([0])), through(column)):
+        with pytest.raises(FormatError):
+            found.value(0)
+    with suppress(FormatError):  # may reach into what stands before or behind, and no further
+        column.joined([through(RaggedTensors([np.ones(2)]))]).values()
+
+
+def pile(how: str, shape: tuple[int, ...], *parts: Any) -> Column:
+    """A column of one array, put together from these parts whatever they say."""
+    arrays = [np.asarray(part) for part in parts]
+    form = {
+        "kind": "tensor",
+        "layout": "ragged",
+        "length": 1,
+        "specs": [[how, len(shape), [[array.dtype.str, array.ndim] for array in arrays]]],
+    }
+    shapes = [*shape, *(side for array in arrays for side in array.shape)]
+    data = b"".join(array.tobytes() + bytes(-array.nbytes % 16) for array in arrays)
+    numbers = {"kinds": np.zeros(1, "<i4"), "starts": np.zeros(1, "<i8"), "dims": np.zeros(1, "<i8")}
+    buffers = {**numbers, "shapes": np.array(shapes, "<i8"), "data": np.frombuffer(data, np.uint8)}
+    return opened(form, {f"x.{name}": array.tobytes() for name, array in buffers.items()})
+
+
+ONES, BLOCKS = np.ones(2), np.ones((2, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("how", "shape", "parts"),
+    [
+        ("scipy.csr.array", (1, 6), (ONES, [1, 6], [0, 2])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, -1], [0, 2])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, 3], [0, 3])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, 3], [0, 1])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, 3], [1, 2])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, 3], [0, 2, 2])),
+        ("scipy.csr.array", (2, 6), (ONES, [1, 3], [0, 2])),
+        ("scipy.csr.array", (3, 6), (ONES, [1, 3], [0, 2, 1, 2])),
+        ("scipy.csr.array", (3, 6), (ONES, [1, 3], [0, 1 << 40, 0, 2])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, 3, 3], [0, 2])),
+        ("scipy.csr.array", (1, 6), (ONES, [1.0, 3.0], [0, 2])),
+        ("scipy.csr.array", (1, 6), (ONES, [[1], [3]], [0, 2])),
+        ("scipy.csr.array", (1, 6), (np.ones((2, 1)), [1, 3], [0, 2])),
+        ("scipy.csr.array", (1, 6), (["a", "b"], [1, 3], [0, 2])),
+        ("scipy.csr.array", (6,), (ONES, [1, 6], [0, 2])),
+        ("scipy.csr.array", (), (ONES, [1, 3], [0, 2])),
+        ("scipy.csr.array", (1 << 40, 6), (ONES, [1, 3], [0, 2])),
+        ("scipy.csc.matrix", (6, 1), (ONES, [1, 6], [0, 2])),
+        ("scipy.csc.matrix", (6, 2), (ONES, [1, 3], [0, 2])),
+        ("scipy.lil.matrix", (1, 6), (ONES, [1, 6], [0, 2])),
+        ("scipy.bsr.array", (1, 6), (BLOCKS, [0, 3], [0, 2])),
+        ("scipy.bsr.array", (1, 5), (BLOCKS, [0, 1], [0, 2])),
+        ("scipy.bsr.array", (1, 6), (np.ones((2, 0, 2)), [0, 1], [0, 2])),
+        ("scipy.bsr.array", (1, 6), (ONES, [0, 1], [0, 2])),
+        ("scipy.coo.array", (1, 6), (ONES, [[0, 0], [1, 6]])),
+        ("scipy.coo.array", (1, 6), (ONES, [[0, -1], [1, 3]])),
+        ("scipy.coo.array", (1, 6), (ONES, [[0, 0]])),
+        ("scipy.coo.array", (1, 6), (ONES, [0, 1])),
+        ("scipy.coo.array", (), (ONES, np.zeros((0, 2), int))),
+        ("scipy.dok.array", (1, 6), (ONES, [[0, 0], [1, 1 << 40]])),
+        ("scipy.dia.array", (2, 6), (ONES, [0, 1])),
+        ("scipy.dia.array", (2, 6), (np.ones((2, 6)), [0, 0])),
+        ("scipy.dia.array", (2, 6), (np.ones((2, 6)), [0])),
+        ("scipy.csr.array", (1, 6), (ONES, [1, 3])),
+        ("scipy.csr.tensor", (1, 6), (ONES, [1, 3], [0, 2])),
+        ("scipy.xyz.array", (1, 6), (ONES, [1, 3], [0, 2])),
+        ("scipy.csr", (1, 6), (ONES, [1, 3], [0, 2])),
+        ("os", (), (ONES,)),
+        ("numpy", (), (ONES, ONES)),
+        ("numpy", (), ()),
+        ("json", (), (np.frombuffer(b"[1,", np.uint8),)),
+        ("json", (), (np.frombuffer(b'"\xff"', np.uint8),)),
+        ("torch", (), (np.array(["a"]),)),
+        ("torch.sparse_coo", (3,), (np.array([[0, 9]]), ONES)),
+        ("torch.sparse_coo", (1 << 62, 1 << 62), (np.array([[0], [0]]), np.ones(1))),
+        ("torch.sparse_csr", (1, 6), ([0, 3], [1, 3], ONES)),
+        ("torch.sparse_any", (1, 6), ([0, 2], [1, 3], ONES)),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta state")
+def test_arrays_that_their_parts_do_not_make_are_format_errors(how, shape, parts):
+    """scipy's compiled code takes its indices on trust: it would write beyond its arrays."""
+    if how.startswith("torch"):
+        pytest.importorskip("torch")
+    with pytest.raises(FormatError):
+        pile(how, shape, *parts).value(0)
+
+
+def test_arrays_that_their_parts_make():
+    for fmt in ("csr", "coo", "bsr"):
+        row = sparse_row(fmt)
+        parts = {"csr": (row.data, [1, 3], [0, 2]), "coo": (row.data, [[0, 0], [1, 3]])}.get(fmt)
+        if parts is not None:
+            assert difference(row, pile(f"scipy.{fmt}.array", (1, 6), *parts).value(0)) is None
+
+
+def test_ragged_parts_that_came_from_buffers_join_without_being_made():
+    one = RaggedTensors([np.ones(3), None, [[1], [2, 3]]])
+    two = RaggedTensors([[[4], [5, 6]], np.zeros((2, 2), "i1"), sparse_row()])
+    joined = through(one).joined([through(two), through(one).slice(1, 3), through(two).missing(1)])
+    expected = [*one.values(), *two.values(), *one.values()[1:], None]
+
+    assert difference(expected, joined.values()) is None
+    assert difference(expected, through(joined).values()) is None
+    assert not joined._list  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", ["bools", "text", "ints", "uniform", "bool tensors"])
 def test_truth_values_are_0_or_1(name):
     form, buffers = stored(SAMPLES[name])

@@ -332,6 +332,17 @@ def test_arrays_of_a_mapped_file_can_be_written_to_and_the_file_stays(path):
     assert DocumentArray.load(path)[0].embedding[0] == 0
 
 
+def test_arrays_of_a_mapped_file_are_its_pages(path):
+    """No copy, neither of the matrix nor of a row."""
+    table = load(path)
+    da = DocumentArray(table)
+    matrix = table.columns["embedding"].data
+
+    assert matrix.flags.writeable
+    assert np.shares_memory(da.embeddings, matrix)
+    assert np.shares_memory(da[3].embedding, matrix)
+
+
 def test_a_file_can_be_saved_over_while_it_is_mapped(path):
     da = DocumentArray.load(path)
     da[0].text = "changed"
@@ -585,6 +596,7 @@ def test_the_smallest_header_is_enough():
         {**EMPTY, "buffers": [["id.offsets", 0, 8], ["id.data", 0, 0]]},
         {**EMPTY, "buffers": [["id.data", 64, 0], ["id.offsets", 0, 8]]},
         {**EMPTY, "buffers": [["id.offsets", 0, 8], ["id.offsets", 64, 0], ["id.data", 64, 0]]},
+        {**EMPTY, "buffers": [["id.offsets", 0, 8], ["id.data", 64, 0], ["id.data", 64, 0]]},
         {**EMPTY, "buffers": [["id.offsets", 0, 8]]},
     ],
     ids=lambda header: json.dumps(header)[-70:],
