@@ -636,8 +636,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
     @property
     def texts(self) -> list[str]:
         """The text of each document; '' where it has none."""
-        values = self._slots.raw("text")
-        return ["" if value is None else value for value in values] if None in values else values
+        return self._slots.texts()
 
     @texts.setter
     def texts(self, value: Sequence[str] | None) -> None:

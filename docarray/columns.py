@@ -326,7 +326,7 @@ def _offsets_of(lengths: Any, count: int) -> Array:
 class TextColumn(_Strings):
     """Text, as UTF-8 (lone surrogates pass through)."""
 
-    __slots__ = ("_coded",)
+    __slots__ = ("_coded", "_texts")
     kind: ClassVar[Kind] = "text"
     _empty = ""
 
@@ -335,6 +335,7 @@ class TextColumn(_Strings):
     ) -> None:
         super().__init__(values, flat)
         self._coded: tuple[Array, list[str]] | None = None
+        self._texts: list[str] | None = None
 
     @staticmethod
     def _flatten(values: list[str]) -> tuple[Array, bytes]:
@@ -356,6 +357,13 @@ class TextColumn(_Strings):
             return [raw[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
         except UnicodeDecodeError as error:
             raise FormatError(f"a text is no UTF-8: {error}") from None
+
+    def texts(self) -> list[str]:
+        """The text of each row, '' where it is missing; made once and kept: read it, do not change it."""
+        if self._texts is None:
+            values = self._all()
+            self._texts = values if self.present is None else ["" if v is None else v for v in values]
+        return self._texts
 
     def codes(self) -> tuple[Array, list[str]]:
         """Dictionary-encoded: (n,) int32 codes, -1 where missing, and the distinct words. Made once and kept."""

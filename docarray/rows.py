@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from docarray import tensors
-from docarray.columns import Column, UniformTensors, column_of
+from docarray.columns import Column, TextColumn, UniformTensors, column_of
 from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags
 from docarray.errors import FieldTypeError, MissingDocument
 from docarray.idmap import IdMap
@@ -417,6 +417,17 @@ class Slots:
 
         return self._cells(cells, reader, name)
 
+    def texts(self) -> list[str]:
+        """The text of each document, '' where it has none, in a new list."""
+        numbers, rows = self.untouched, self.rows
+        if isinstance(numbers, range) and numbers.step == 1 and rows is not None:
+            column = rows.table.columns.get("text")
+            if column is None:
+                return [""] * len(numbers)
+            if isinstance(column, TextColumn):
+                return column.texts()[numbers.start : numbers.stop]
+        return ["" if value is None else value for value in self.raw("text")]
+
     def _cells(
         self,
         of_table: Callable[[Table], list[Any]],
@@ -670,9 +681,10 @@ class Slots:
     @staticmethod
     def _move(docs: list[Document], vectors: Vectors) -> None:
         """Lays documents on the rows of a matrix, in order."""
-        for old in {doc._vectors for doc in docs}:
+        before = {doc._vectors for doc in docs}
+        for old in before - {None}:
             if old is not None:
-                old.release([doc for doc in docs if doc._vectors is old])
+                old.release(docs if len(before) == 1 else [doc for doc in docs if doc._vectors is old])
         for row, doc in enumerate(docs):
             doc._embedding = None
             doc._vectors = vectors

@@ -684,6 +684,14 @@ def test_ragged_arrays_lie_within_their_column(name, dtype, value):
         column.joined([through(RaggedTensors([np.ones(2)]))]).values()
 
 
+def test_specs_do_not_count_from_the_end():
+    form, buffers = stored(RaggedTensors([np.ones(4), np.ones(4, "<f4"), [1.0]]))
+    column = opened(form, damaged(buffers, "x.kinds", "<i4", 0, -3))
+
+    with pytest.raises(FormatError):
+        column.value(0)
+
+
 def pile(how: str, shape: tuple[int, ...], *parts: Any) -> Column:
     """A column of one array, put together from these parts whatever they say."""
     arrays = [np.asarray(part) for part in parts]
