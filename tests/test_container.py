@@ -138,20 +138,29 @@ def test_a_file_object_is_read_from_where_it_stands(tmp_path):
     assert difference(sample(), load(stream)) is None
 
 
-def test_a_stream_that_gives_little_at_a_time():
+def test_a_stream_that_takes_and_gives_little_at_a_time():
     class Trickle(io.RawIOBase):
-        def __init__(self, data: bytes) -> None:
-            self.left = data
+        held = b""
 
         def readable(self) -> bool:
             return True
 
+        def writable(self) -> bool:
+            return True
+
         def readinto(self, buffer: Any) -> int:
-            part, self.left = self.left[:5], self.left[5:]
+            part, self.held = self.held[:5], self.held[5:]
             buffer[: len(part)] = part
             return len(part)
 
-    assert difference(sample(), load(Trickle(dumps(sample())))) is None
+        def write(self, data: Any) -> int:
+            self.held += bytes(data[:7])
+            return min(len(data), 7)
+
+    stream = Trickle()
+    save(sample(), stream)
+    assert stream.held == dumps(sample())
+    assert difference(sample(), load(stream)) is None
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="never: no pipes with names here")

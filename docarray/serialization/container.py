@@ -102,7 +102,9 @@ def save(table: Table, file: str | Path | BinaryIO) -> None:
     if isinstance(cast("object", file), io.TextIOBase) or not hasattr(file, "write"):
         raise FieldTypeError(f"a path or a file opened in binary mode is wanted; got {file!r:.80}")
     for piece in pieces:
-        file.write(piece)
+        rest = memoryview(piece).cast("B")
+        while (written := file.write(rest)) is not None and written < len(rest):
+            rest = rest[written:]  # a stream without a buffer may take less than it is given
 
 
 def load(file: str | Path | BinaryIO, *, verify: bool = False) -> Table:
