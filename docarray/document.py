@@ -632,7 +632,7 @@ class Document:
                 for doc in self.chunks if name == "chunks" else self.matches:
                     digest.update(doc.content_hash.to_bytes(16, "big"))
             else:
-                digest.update(tagged.dumps(_sorted(value)).encode())
+                digest.update(tagged.dumps(_sorted(value)).encode("utf-8", "surrogatepass"))
         return int.from_bytes(digest.digest(), "big")
 
     @property

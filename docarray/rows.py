@@ -745,7 +745,7 @@ def _one_matrix(values: list[Any]) -> Any:
     if not all(type(value) is np.ndarray for value in values):
         return None
     shape, dtype = first.shape, first.dtype
-    if dtype.kind not in "biufc" or first.ndim == 0:
+    if dtype.kind not in "biufc" or not dtype.isnative or first.ndim == 0:
         return None
     if len({value.dtype for value in values}) > 1 or len({value.shape for value in values}) > 1:
         return None
@@ -821,11 +821,10 @@ def _tabulate_nested(slots: Slots, name: str) -> DocsColumn | None:
         return None
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
-    tables = [_slots_of(nested).table() for nested, count in zip(raw, counts, strict=True) if count]
-    if len(tables) > 1:
-        below = Slots([doc for nested in raw if nested is not None for doc in _slots_of(nested).docs()])
-        return DocsColumn(offsets, tabulate(below))
-    return DocsColumn(offsets, tables[0])
+    filled = [_slots_of(nested) for nested, count in zip(raw, counts, strict=True) if count]
+    if len(filled) == 1:
+        return DocsColumn(offsets, filled[0].table())
+    return DocsColumn(offsets, tabulate(Slots([doc for below in filled for doc in below.docs()])))
 
 
 def _slots_of(nested: Any) -> Slots:

@@ -467,3 +467,15 @@ def test_several_paths_and_flattening_make_no_document_and_share_them():
     assert both[0] is flat[2] is da[0]
     assert both[3] is flat[0] is da[0].chunks[0]
     assert flat["@c"][0] is flat[0]
+
+
+def test_embeddings_of_the_other_byte_order_keep_it():
+    da = DocumentArray([Document(embedding=np.ones(2, ">f4")) for _ in range(2)])
+
+    _ = da.embeddings
+
+    assert ">f4" == da[0].embedding.dtype.str
+
+
+def test_lone_surrogates_have_a_hash():
+    assert Document(text="\ud800\udc00").content_hash != Document(text="\ud800").content_hash
