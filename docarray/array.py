@@ -74,8 +74,6 @@ else:
 
 __all__ = ["DocumentArray"]
 
-T = TypeVar("T")
-R = TypeVar("R")
 _Default: Any = object()
 _FIXED = {str, int, float, bool, type(None)}
 
