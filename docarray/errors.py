@@ -15,6 +15,7 @@ __all__ = [
     "BadPath",
     "BadSelector",
     "BadValue",
+    "CorruptData",
     "DocArrayError",
     "FieldTypeError",
     "FormatError",
@@ -30,6 +31,7 @@ __all__ = [
     "UnknownMetric",
     "UnknownName",
     "Unsupported",
+    "UnsupportedFormat",
     "near_miss",
 ]
 
@@ -102,7 +104,15 @@ class MissingGroundTruth(DocArrayError, RuntimeError):
 
 
 class FormatError(BadValue):
-    """Bytes or a file that are not what they claim to be, or are damaged."""
+    """Bytes or a file that cannot be read; which of the two below says why."""
+
+
+class CorruptData(FormatError):
+    """Bytes that are damaged, were cut off, or say of themselves what is not so."""
+
+
+class UnsupportedFormat(FormatError):
+    """Bytes of another format, of a later version, or with something in them that is not read here, on purpose."""
 
 
 class NotOnInstance(DocArrayError, AttributeError):

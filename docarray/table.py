@@ -27,9 +27,9 @@ from docarray.ids import new_ids
 from docarray.schema import Kind, Schema
 from docarray.tensors import Array
 
-__all__ = ["DocsColumn", "Table"]
+__all__ = ["DEEPEST", "DocsColumn", "Table"]
 
-_DEEPEST: Final = 128
+DEEPEST: Final = 128
 
 
 class Table:
@@ -153,8 +153,8 @@ class Table:
             BadValue: a row has no id, or documents are nested deeper than can be read back.
             FieldTypeError: a column holds what cannot be stored; the message names the column and the row.
         """
-        if prefix.count("/") > _DEEPEST:
-            raise BadValue(f"documents are nested more than {_DEEPEST} levels deep")
+        if prefix.count("/") > DEEPEST:
+            raise BadValue(f"documents are nested more than {DEEPEST} levels deep")
         gaps = self.id_column.present
         if gaps is not None and not gaps.all():
             raise BadValue(f"row {int(gaps.argmin())} of a table has no id")
@@ -169,8 +169,8 @@ class Table:
         Raises:
             FormatError: the form or a buffer is not what it should be; the message names the column.
         """
-        if depth > _DEEPEST:
-            raise FormatError(f"documents are nested more than {_DEEPEST} levels deep")
+        if depth > DEEPEST:
+            raise FormatError(f"documents are nested more than {DEEPEST} levels deep")
         columns: dict[str, Column] = {}
         try:
             length = form["length"]

@@ -371,3 +371,53 @@ def tables(draw: Any, levels: int = 3, rows: Any = None, kinds: Any = None) -> T
             columns[name] = DocsColumn(offsets, draw(tables(levels - 1, st.just(sum(counts)), kinds)))
     ids = draw(st.none() | st.lists(texts, min_size=n, max_size=n))
     return Table(columns, n, ids)
+
+
+_places = st.integers(0, 2**32 - 1)
+_scores = st.dictionaries(texts, _score.map(lambda score: NamedScore(score).to_dict()), max_size=3)
+_RECORD: dict[str, Any] = {
+    "parent_id": texts,
+    "granularity": _places,
+    "adjacency": _places,
+    "blob": st.binary(max_size=6),
+    "tensor": tensors,
+    "mime_type": texts,
+    "text": texts,
+    "weight": numbers,
+    "uri": texts,
+    "tags": CELLS["json"],
+    "_metadata": CELLS["json"],
+    "offset": numbers,
+    "location": st.lists(numbers, max_size=4),
+    "embedding": tensors,
+    "modality": texts,
+    "evaluations": _scores,
+    "scores": _scores,
+}
+
+
+@st.composite
+def record_lists(draw: Any, levels: int = 3, most: int = 4) -> list[dict[str, Any]]:
+    """Documents as records (records.py): any fields, one content at most, ids given, nested up to `levels` deep.
+
+    Whoever nests says who the parent is, as documents do.
+    """
+    records = []
+    for number in range(draw(st.integers(0, most))):
+        used = draw(st.sets(st.sampled_from(sorted(_RECORD)), max_size=5))
+        used -= set(draw(st.permutations(["text", "blob", "tensor"]))[:2])
+        record = {"id": f"{number}{draw(texts)}"}
+        record |= {name: draw(_RECORD[name]) for name in _RECORD if name in used}
+        for name in ("chunks", "matches"):
+            below = draw(record_lists(levels - 1, 2)) if levels > 1 and draw(st.booleans()) else []
+            if below:
+                place = (record["id"], 1, 0) if name == "chunks" else ("m", 0, 1)
+                deep = zip(("parent_id", "granularity", "adjacency"), place, strict=True)
+                told = {**dict(deep), "granularity": place[1] or 9, "adjacency": place[2] or 9}
+                record[name] = [{"id": b["id"], **told, **_without(b, told)} for b in below]
+        records.append(record)
+    return records
+
+
+def _without(record: dict[str, Any], names: Any) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names and name != "id"}
