@@ -20,7 +20,7 @@ from rich.console import Console
 
 from docarray import Document, DocumentArray
 from docarray.columns import JsonColumn, TextColumn
-from docarray.display import completions, html_of, rich_of, show, thumbnail, track
+from docarray.display import completions, html_of, rich_of, show, thumbnail
 from docarray.display.facts import SAMPLE, brief, cut, facts_of, plain
 from docarray.display.html import MOST_BYTES
 from docarray.errors import FieldTypeError
@@ -702,36 +702,6 @@ def test_bars_fit_their_place(count):
 
     assert 20 == pixels.shape[0]
     assert 48 <= pixels.shape[1] <= 96
-
-
-# ---------------------------------------------------------------------------------------------- progress
-
-
-def test_without_a_terminal_a_sequence_is_itself():
-    numbers = [1, 2, 3]
-
-    assert track(numbers, "numbers") is numbers
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-def test_on_a_terminal_progress_is_shown(wanted):
-    pty = pytest.importorskip("pty", reason="needs a system with pseudo-terminals")
-    ours, theirs = pty.openpty()
-    code = "from docarray.display import track; print(sum(track([1, 2, 3], 'adding')))"
-    env = {**os.environ, "TERM": "xterm", "DOCARRAY_PROGRESS": "1" if wanted else "0"}
-    try:
-        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, env=env)
-    finally:
-        os.close(theirs)
-    try:
-        shown = os.read(ours, 100_000)
-    except OSError:  # nothing was written, and the other end is closed
-        shown = b""
-    finally:
-        os.close(ours)
-
-    assert b"6\n" == done.stdout
-    assert (b"adding" in shown) is wanted
 
 
 # ---------------------------------------------------------------------------------------------- in a browser

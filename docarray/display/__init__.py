@@ -6,19 +6,14 @@ Rule 2: looking changes nothing, and costs no more for a large array than for on
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from docarray.array import DocumentArray
 
-__all__ = ["completions", "html_of", "rich_of", "show", "track"]
-
-T = TypeVar("T")
+__all__ = ["completions", "html_of", "rich_of", "show"]
 
 
 def show(obj: object) -> None:
@@ -76,24 +71,3 @@ def completions(array: DocumentArray[Any]) -> list[str]:
     from docarray.display import facts
 
     return facts.completions(array)
-
-
-def track(sequence: Iterable[T], what: str) -> Iterable[T]:
-    """The sequence; on a terminal with a progress bar on standard error while it is walked.
-
-    Args:
-        sequence: what is walked.
-        what: the words beside the bar.
-
-    Returns:
-        `sequence` itself where there is no terminal, or where DOCARRAY_PROGRESS=0 is set.
-
-    >>> track([1, 2], 'numbers')
-    [1, 2]
-    """
-    # Asked before rich is loaded: most loops run where nobody watches.
-    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("DOCARRAY_PROGRESS") == "0":  # pyright: ignore[reportUnnecessaryComparison]
-        return sequence
-    from docarray.display import terminal
-
-    return terminal.track(sequence, what)

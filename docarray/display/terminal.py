@@ -16,7 +16,6 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.progress import track as rich_track
 from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
@@ -43,7 +42,7 @@ from docarray.document import Document
 from docarray.schema import FIELDS
 from docarray.tensors import Array
 
-__all__ = ["rich_of", "show", "track"]
+__all__ = ["rich_of", "show"]
 
 T = TypeVar("T")
 
@@ -98,11 +97,6 @@ def rich_of(obj: object) -> RenderableType:
     if isinstance(known, Document):
         return _tree(Look(known))
     return _summary(facts_of(known))
-
-
-def track(sequence: Iterable[T], what: str) -> Iterable[T]:
-    """The sequence, with a progress bar on standard error that goes away at the end."""
-    return rich_track(sequence, description=cut(what, 40), console=Console(stderr=True), transient=True)
 
 
 # ---------------------------------------------------------------------------------------------- an array
