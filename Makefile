@@ -79,7 +79,7 @@ endef
 
 .venv/.test: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the tests need"
-	@$(PIP) --editable '.[demo,pandas,scipy]' --group test
+	@$(PIP) --editable '.[arrow,compression,demo,json,pandas,remote,scipy]' --group test
 	@$(PIP) '$(TORCH)+cpu' 2>/dev/null \
 	  || $(PIP) --retries 1 --index-url https://download.pytorch.org/whl/cpu '$(TORCH)' 2>/dev/null \
 	  || echo "NOTICE: no CPU build of $(TORCH) is to be had here; tests that hold torch tensors will be skipped."
@@ -97,7 +97,7 @@ endef
 
 .venv/.bench: .venv/.pip $(METADATA)
 	@echo "Installing docarray and its peers"
-	@$(PIP) --editable '.[pandas,scipy]' --group bench
+	@$(PIP) --editable '.[arrow,compression,json,pandas,scipy]' --group bench
 	@touch $@
 
 # The old library, with the newest of what it can still live with; protobuf 4 is the fast one.
@@ -105,5 +105,5 @@ endef
 .venv-old/.made:
 	$(call environment,.venv-old,$(OLD_PYTHON))
 	@echo "Installing the old library"
-	@$(OLD_PIP) 'docarray==0.21.0' 'numpy<2' 'pydantic<2' 'protobuf>=4.21,<5'
+	@$(OLD_PIP) 'docarray==0.21.0' 'numpy<2' 'pydantic<2' 'protobuf>=4.21,<5' 'pandas<2.1' lz4
 	@touch $@
