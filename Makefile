@@ -34,7 +34,7 @@ test: .venv/.test ## all tests, doctests and notebooks
 
 lint: .venv/.lint ## style, floors and types
 	@status=0; \
-	for linter in 'ruff check .' 'ruff format --check .' 'lint-imports --no-logo' pyright 'python .ci/verify_types.py'; do \
+	for linter in 'ruff check .' 'ruff format --check .' 'lint-imports --no-logo' pyright 'python .ci/verify_types.py' 'python .ci/regenerate_proto.py'; do \
 	  echo "== $$linter"; $(BIN)/$$linter || status=1; \
 	done; exit $$status
 

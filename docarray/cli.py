@@ -12,16 +12,15 @@ import base64
 import json
 import math
 import os
-import struct
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import numpy as np
 
-from docarray import __version__, registry, tensors
+from docarray import __version__, exchange, registry, tensors
 from docarray.array import DocumentArray
 from docarray.columns import Column, JsonColumn, UniformTensors
 from docarray.document import Document
@@ -165,7 +164,9 @@ def _parser() -> _Parser:
         help="what a file holds: format, number of documents, fields",
         description="Says what a file of documents holds, without reading the documents.",
     )
-    info.add_argument("file", type=Path, metavar="FILE", help="a file that DocumentArray.save wrote")
+    info.add_argument(
+        "file", type=Path, metavar="FILE", help="a file in any format that DocumentArray.load reads"
+    )
     info.add_argument("--json", action="store_true", help="one JSON object")
     info.set_defaults(run=_info)
 
@@ -175,7 +176,9 @@ def _parser() -> _Parser:
         help="the first documents of a file",
         description="Shows the first documents of a file, with the fields that are filled.",
     )
-    head.add_argument("file", type=Path, metavar="FILE", help="a file that DocumentArray.save wrote")
+    head.add_argument(
+        "file", type=Path, metavar="FILE", help="a file in any format that DocumentArray.load reads"
+    )
     head.add_argument("-n", type=_count, default=5, metavar="N", help="how many documents (5)")
     head.add_argument(
         "--json", action="store_true", help="one JSON object a line; of arrays only dtype and shape"
@@ -184,6 +187,24 @@ def _parser() -> _Parser:
         "--arrays", action="store_true", help="with --json: arrays as nested lists, bytes as base64"
     )
     head.set_defaults(run=_head)
+
+    convert = commands.add_parser(
+        "convert",
+        parents=[shared],
+        help="a file in another format",
+        description="Writes the documents of a file to another one, in the format that its name says.",
+    )
+    convert.add_argument("file", metavar="FILE", help="a file or URL in any format that is read")
+    convert.add_argument(
+        "target", metavar="TARGET", help="where to write: menu.docarray, menu.json.gz, menu.parquet"
+    )
+    convert.add_argument(
+        "--from", dest="source_format", metavar="FORMAT", help="where FILE does not tell: pickle-array"
+    )
+    convert.add_argument(
+        "--to", dest="target_format", metavar="FORMAT", help="where the name of TARGET does not tell"
+    )
+    convert.set_defaults(run=_convert)
     return parser
 
 
@@ -298,10 +319,11 @@ def _info(options: argparse.Namespace) -> int:
     table = _opened(path)
     if not path.is_file():
         raise BadValue(f"{path}: this is no file on disk, which alone has a size; save what comes through it")
+    form, version = _format(path)
     facts = {
         "path": str(path),
-        "format": "docarray",
-        "version": _version(path),
+        "format": form,
+        "version": version,
         "documents": len(table),
         "bytes": path.stat().st_size,
         "fields": _fields(table),
@@ -317,7 +339,7 @@ def _info(options: argparse.Namespace) -> int:
 
     console = _console()
     console.print(Text(str(path), style="bold"), soft_wrap=True)
-    console.print(f"  {facts['format']} format, version {facts['version']}")
+    console.print(f"  {form} format" + (f", version {version}" if version else ""))
     console.print(f"  {noun(len(table), 'document')}, {_bytes(path.stat().st_size)}\n")
     grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in ("  field", "kind"):
@@ -330,19 +352,23 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _version(path: Path) -> str:
-    """Of the format, as the first bytes of a container say: magic, and two numbers of two bytes."""
-    with path.open("rb") as stream:
-        return ".".join(map(str, struct.unpack_from("<HH", stream.read(12), 8)))
+def _format(path: Path) -> tuple[str, str | None]:
+    """The format of a file, with the compression around it; and the version, where the format has any."""
+    name, packed = exchange.format_of(path)
+    if name != "binary":
+        return f"{name}, {packed}" if packed else name, None
+    if packed:
+        return f"docarray, {packed}", None
+    return "docarray", registry.resolve("room", "container").describe(path)["version"]
 
 
 def _opened(path: Path) -> Table:
-    """The table in a file, mapped."""
+    """The table in a file, mapped where it is a native one."""
     if path.is_dir():
         raise IsADirectoryError(f"{path}: this is a folder; name a file in it")
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file; check the path")
-    return registry.resolve("format", "binary").load(path)
+    return exchange.load(path)
 
 
 def _fields(table: Table) -> list[dict[str, Any]]:
@@ -462,6 +488,27 @@ def _plain_array(value: Any, arrays: bool) -> Any:
     if not arrays:
         return array_type(value)
     return _plain(value if tensors.framework(value) == "list" else tensors.to_numpy(value).tolist(), arrays)
+
+
+# ---------------------------------------------------------------------------------------------- convert
+
+
+def _convert(options: argparse.Namespace) -> int:
+    tables = exchange.stream(options.file, options.source_format)
+    count = 0
+
+    def counted() -> Iterator[Table]:
+        nonlocal count
+        for table in tables:
+            count += len(table)
+            yield table
+
+    exchange.save(counted(), options.target, options.target_format)
+
+    from docarray.display.facts import noun
+
+    _console().print(f"{noun(count, 'document')} written to {options.target}", soft_wrap=True)
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------- printing

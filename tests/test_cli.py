@@ -479,6 +479,37 @@ def test_interrupting_is_quiet(many):
     assert len(output) < 200 * 3000
 
 
+# --- convert --------------------------------------------------------------------------------------------------------
+
+
+def test_convert_writes_the_same_documents_in_another_format(file, tmp_path):
+    docs = DocumentArray.load(file)
+
+    for name in ("x.json.gz", "x.ndjson", "x.protobuf"):
+        (line,) = lines_of("convert", file, tmp_path / name)
+        assert line == f"{len(docs)} documents written to {tmp_path / name}"
+        assert docs[:, "id"] == DocumentArray.load(tmp_path / name)[:, "id"]
+
+
+def test_convert_by_the_names_of_formats(file, tmp_path):
+    docs = DocumentArray.load(file)
+    docs.save(tmp_path / "old", "pickle-array")
+
+    lines_of("convert", tmp_path / "old", tmp_path / "new", "--from", "pickle-array", "--to", "json")
+
+    assert docs.texts == DocumentArray.load(tmp_path / "new").texts
+    assert "pass protocol='pickle-array'" in error_of("convert", tmp_path / "old", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_info_and_head_of_other_formats(file, tmp_path):
+    docs = DocumentArray.load(file)
+    docs.save(tmp_path / "x.json.gz")
+
+    assert "  json, gzip format" == lines_of("info", tmp_path / "x.json.gz")[1]
+    assert docs[0].text.split()[0] in "\n".join(lines_of("head", "-n", "1", tmp_path / "x.json.gz"))
+
+
 def test_main_gives_the_code(capsys):
     assert 0 == cli.main(["--version"])
     assert 2 == cli.main(["nonsense"])
