@@ -886,3 +886,201 @@ def find_after_change(n: int):
         with clock:
             hits = da.find(query, limit=10)
         yield clock.seconds, sorted(doc.id for doc in hits)
+
+
+# --- bytes and files ----------------------------------------------------------------------------------------------
+
+
+def said(n: int, da: Any, protocol: str, compress: str | None = None):
+    """Times of `to_bytes`, a document."""
+    while True:
+        with clock:
+            data = da.to_bytes(protocol=protocol, compress=compress)
+        yield clock.seconds / n, len(da)
+        del data
+
+
+@task
+def protobuf_to_bytes(n: int):
+    yield from said(n, array(n, "text", "tags", "embedding"), "protobuf-array")
+
+
+@task
+def protobuf_to_bytes_lz4(n: int):
+    yield from said(n, array(n, "text", "tags", "embedding"), "protobuf-array", "lz4")
+
+
+@task
+def native_to_bytes_rows(n: int):
+    yield from said(n, array(n, "text", "tags", "embedding"), "binary")
+
+
+@task
+def native_to_bytes_columns(n: int):
+    yield from said(n, columns(n, "text", "tags", "embedding"), "binary")
+
+
+@task
+def native_to_bytes_lz4_columns(n: int):
+    yield from said(n, columns(n, "text", "tags", "embedding"), "binary", "lz4")
+
+
+@task
+def native_to_bytes_zstd_columns(n: int):
+    yield from said(n, columns(n, "text", "tags", "embedding"), "binary", "zstd")
+
+
+def heard(n: int, da: Any, protocol: str, compress: str | None = None, touch: bool = False):
+    """Times of `from_bytes`, a document; of `touch` with every document made."""
+    from docarray import DocumentArray
+
+    data = da.to_bytes(protocol=protocol, compress=compress)
+    del da
+    while True:
+        with clock:
+            found = DocumentArray.from_bytes(data, protocol=protocol, compress=compress)
+            if touch:
+                for doc in found:
+                    doc.text  # noqa: B018
+        yield clock.seconds / n, [len(found), found[-1].text]
+        del found
+
+
+@task
+def protobuf_from_bytes(n: int):
+    yield from heard(n, array(n, "text", "tags", "embedding"), "protobuf-array")
+
+
+@task
+def protobuf_from_bytes_lz4(n: int):
+    yield from heard(n, array(n, "text", "tags", "embedding"), "protobuf-array", "lz4")
+
+
+@task
+def native_from_bytes(n: int):
+    yield from heard(n, columns(n, "text", "tags", "embedding"), "binary")
+
+
+@task
+def native_from_bytes_touched(n: int):
+    yield from heard(n, columns(n, "text", "tags", "embedding"), "binary", touch=True)
+
+
+@task
+def native_from_bytes_lz4(n: int):
+    yield from heard(n, columns(n, "text", "tags", "embedding"), "binary", "lz4")
+
+
+@task
+def native_from_bytes_zstd(n: int):
+    yield from heard(n, columns(n, "text", "tags", "embedding"), "binary", "zstd")
+
+
+@task
+def native_to_bytes_again(n: int):
+    """Of columns that lie flat, as they came from bytes: checksums and copies are all there is to do."""
+    from docarray import DocumentArray
+
+    yield from said(n, DocumentArray.from_bytes(columns(n, "text", "tags", "embedding").to_bytes()), "binary")
+
+
+@task
+def copied_bytes(n: int):
+    """A copy of the same bytes, and no more."""
+    data = memoryview(columns(n, "text", "tags", "embedding").to_bytes())
+    while True:
+        with clock:
+            again = bytes(data)
+        yield clock.seconds / n, n
+        del again
+
+
+@task
+def protobuf_size_lz4(n: int):
+    data = array(n, "text", "tags", "embedding").to_bytes(protocol="protobuf-array", compress="lz4")
+    while True:
+        yield len(data) / n, n
+
+
+@task
+def native_size_lz4(n: int):
+    data = columns(n, "text", "tags", "embedding").to_bytes(compress="lz4")
+    while True:
+        yield len(data) / n, n
+
+
+@task
+def native_size_zstd(n: int):
+    data = columns(n, "text", "tags", "embedding").to_bytes(compress="zstd")
+    while True:
+        yield len(data) / n, n
+
+
+@task
+def native_open(n: int):
+    """Opens a file, asks for its length, its last document and the matrix."""
+    from docarray import DocumentArray
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "da.docarray")
+        rows = np.zeros((n, 8), np.float32)
+        DocumentArray.from_columns(text=[f"text {i}" for i in range(n)], embedding=rows).save(path)
+        while True:
+            with clock:
+                da = DocumentArray.load(path)
+                answer = len(da), da[-1].text, da.embeddings.shape
+            yield clock.seconds, answer[0] > 0
+            del da
+
+
+@task
+def native_open_few(n: int):
+    """The same with a hundredth of the documents."""
+    yield from native_open(max(1, n // 100))
+
+
+def peak(work: Callable[[], Any]) -> tuple[int, Any]:
+    """The most by which the process grew while it worked, and what it gave."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident()
+    made = work()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024 - before, made
+
+
+@task
+def native_peak_save(n: int):
+    """Bytes of the array, and what saving it takes beside it, a document."""
+    from docarray import DocumentArray
+
+    columns(10, "text", "tags", "embedding").to_bytes()
+    data = columns(n, "text", "tags", "embedding").to_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        size, _ = peak(lambda: DocumentArray.from_bytes(data).save(Path(folder, "da.docarray")))
+    yield (len(data) + size) / n, n
+
+
+@task
+def native_peak_load(n: int):
+    """What loading takes when every array and text is read, a document."""
+    from docarray import DocumentArray
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "da.docarray")
+        path.write_bytes(columns(n, "text", "tags", "embedding").to_bytes())
+
+        def load() -> Any:
+            da = DocumentArray.load(path)
+            da.embeddings.sum()
+            return da
+
+        load()
+        size, _ = peak(load)
+    yield size / n, n
+
+
+@task
+def native_size(n: int):
+    data = columns(n, "text", "tags", "embedding").to_bytes()
+    yield len(data) / n, n

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 
+import tasks_formats  # noqa: F401  it adds its own
 from tasks import TASKS
 
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Final, cast
 import numpy as np
 
 from docarray import tagged
-from docarray.errors import BadValue, FieldTypeError, FormatError, MissingExtra, ShapeError
+from docarray.errors import BadValue, CorruptData, FieldTypeError, MissingExtra, ShapeError
 from docarray.schema import Kind
 from docarray.tensors import Array, framework, from_numpy, is_sparse, to_numpy
 
@@ -120,15 +120,15 @@ def read_array(buffers: Mapping[str, Any], name: str, dtype: str, count: int | N
     """A flat buffer as a 1-D array, without copy.
 
     Raises:
-        FormatError: there is no such buffer, or its size is not what the form says.
+        CorruptData: there is no such buffer, or its size is not what the form says.
     """
     buffer = buffers.get(name)
     if buffer is None:
-        raise FormatError(f"buffer {name!r} is missing")
+        raise CorruptData(f"buffer {name!r} is missing")
     kind = _flat_dtype(name, dtype)
     raw = memoryview(buffer).cast("B")
     if raw.nbytes % kind.itemsize or (count is not None and raw.nbytes != count * kind.itemsize):
-        raise FormatError(
+        raise CorruptData(
             f"buffer {name!r} holds {raw.nbytes} bytes; {count} items of {dtype} were announced"
         )
     return np.frombuffer(raw, kind)
@@ -137,8 +137,8 @@ def read_array(buffers: Mapping[str, Any], name: str, dtype: str, count: int | N
 def _flat_dtype(name: str, text: object) -> np.dtype[Any]:
     try:
         return tagged.flat_dtype(text)
-    except FormatError as error:
-        raise FormatError(f"buffer {name!r}: {error}") from None
+    except CorruptData as error:
+        raise CorruptData(f"buffer {name!r}: {error}") from None
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,21 +146,21 @@ def _says_all(dtype: np.dtype[Any]) -> bool:
     """Whether the name of a dtype says all of it: not of fields, of objects, nor of other packages' dtypes."""
     try:
         return tagged.flat_dtype(dtype.str) == dtype
-    except FormatError:
+    except CorruptData:
         return False
 
 
 def _truths(raw: Array) -> Array:
     """Bytes as truth values, without copy."""
     if raw.size and int(raw.max()) > 1:  # numpy takes it for granted that a bool is 0 or 1
-        raise FormatError("truth values are bytes other than 0 and 1: the bytes are damaged")
+        raise CorruptData("truth values are bytes other than 0 and 1: the bytes are damaged")
     return raw.view(bool)
 
 
 def _length(form: Form) -> int:
     length = form.get("length")
     if type(length) is not int or length < 0:
-        raise FormatError(f"a column's length is {length!r:.60}")
+        raise CorruptData(f"a column's length is {length!r:.60}")
     return length
 
 
@@ -313,7 +313,7 @@ class _Strings(_Masked):
 def _checked_offsets(offsets: Array, size: int) -> Array:
     """The offsets, if they rise and stay within `size`: what was read from a file may say anything."""
     if offsets[0] < 0 or offsets[-1] > size or bool((offsets[1:] < offsets[:-1]).any()):
-        raise FormatError("the offsets of a column do not fit its data: the bytes are damaged")
+        raise CorruptData("the offsets of a column do not fit its data: the bytes are damaged")
     return offsets
 
 
@@ -356,7 +356,7 @@ class TextColumn(_Strings):
                 return [text[a:b] for a, b in pairwise(ends)]
             return [raw[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
         except UnicodeDecodeError as error:
-            raise FormatError(f"a text is no UTF-8: {error}") from None
+            raise CorruptData(f"a text is no UTF-8: {error}") from None
 
     def texts(self) -> list[str]:
         """The text of each row, '' where it is missing; made once and kept: read it, do not change it."""
@@ -467,7 +467,7 @@ class NumberColumn(_Masked):
     def from_buffers(cls, form: Form, name: str, buffers: Mapping[str, Any]) -> NumberColumn:
         length, dtype = _length(form), _flat_dtype(name, form.get("dtype"))
         if dtype.kind not in "iuf":
-            raise FormatError(f"column {name!r} holds {dtype}, which is no number")
+            raise CorruptData(f"column {name!r} holds {dtype}, which is no number")
         data = read_array(buffers, name + ".data", dtype.str, length)
         return cls(data, _mask_from(form, name, buffers, length))
 
@@ -682,18 +682,18 @@ class UniformTensors(_Masked):
         if not isinstance(shape, list) or not all(
             type(s) is int and s >= 0 for s in cast("list[Any]", shape)
         ):
-            raise FormatError(f"column {name!r} has the shape {shape!r}")
+            raise CorruptData(f"column {name!r} has the shape {shape!r}")
         sizes, dtype = cast("list[int]", shape), _flat_dtype(name, form.get("dtype"))
         if dtype.kind not in "biufc":
-            raise FormatError(f"column {name!r} holds {dtype}, which is no number")
+            raise CorruptData(f"column {name!r} holds {dtype}, which is no number")
         flat = read_array(buffers, name + ".data", dtype.str, length * math.prod(sizes))
         used = form.get("framework")
         if used not in _FRAMEWORKS:
-            raise FormatError(f"column {name!r} is of an unknown framework {used!r:.60}")
+            raise CorruptData(f"column {name!r} is of an unknown framework {used!r:.60}")
         try:
             data = flat.reshape((length, *sizes))
         except (ValueError, OverflowError) as error:  # too many axes, or an axis that no machine can count
-            raise FormatError(f"column {name!r} has the shape {sizes!r:.60}: {error}") from None
+            raise CorruptData(f"column {name!r} has the shape {sizes!r:.60}: {error}") from None
         column = cls(data, _mask_from(form, name, buffers, length), used)
         column._raw = dtype.kind == "b"
         return column
@@ -776,12 +776,12 @@ class RaggedTensors(Column):
                 if type(how) is not str or not all(
                     type(n) is int and 0 <= n <= 64 for n in (axes, *(n for _, n in parts))
                 ):
-                    raise FormatError(f"column {name!r} has a malformed spec")
+                    raise CorruptData(f"column {name!r} has a malformed spec")
                 specs.append((how, axes, tuple((_flat_dtype(name, dtype), n) for dtype, n in parts)))
         except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FormatError):
+            if isinstance(error, CorruptData):
                 raise
-            raise FormatError(f"column {name!r} has a malformed form: {error}") from None
+            raise CorruptData(f"column {name!r} has a malformed form: {error}") from None
         pile = _Pile(
             specs,
             kinds=read_array(buffers, name + ".kinds", "<i4", length),
@@ -824,7 +824,7 @@ class _Pile:
         """One array, or None.
 
         Raises:
-            FormatError: what stands in the buffers makes none.
+            CorruptData: what stands in the buffers makes none.
         """
         kind = int(self.kinds[row])
         if kind == -1:
@@ -849,9 +849,9 @@ class _Pile:
                 start = stop + -stop % _ALIGN
             return _put_together(how, tuple(sizes[:axes]), arrays)
         except (TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
-            if isinstance(error, FormatError):
+            if isinstance(error, CorruptData):
                 raise
-            raise FormatError(f"a tensor cannot be read, the bytes are damaged: {error}") from None
+            raise CorruptData(f"a tensor cannot be read, the bytes are damaged: {error}") from None
 
 
 def _pile_of(values: list[Any], name: str) -> _Pile:
@@ -945,14 +945,17 @@ def _put_together(how: str, shape: tuple[int, ...], parts: list[Array]) -> Any:
         return _torch_together(how, shape, parts)
     (array,) = parts
     if how == "json":
-        return tagged.loads(array.tobytes().decode("utf-8", "surrogatepass"))
+        value = tagged.loads(array.tobytes().decode("utf-8", "surrogatepass"))
+        if not isinstance(value, (list, tuple)):
+            raise CorruptData(f"a nested list is {type(value).__name__}")
+        return cast("Any", value)
     if not (array.flags.writeable and array.flags.aligned):
         array = array.copy()
     if how == "torch.bfloat16":
         torch = _package("torch")
         return torch.from_numpy(array).view(torch.bfloat16)
     if how not in _FRAMEWORKS:
-        raise FormatError(f"an unknown framework {how!r:.60}")
+        raise CorruptData(f"an unknown framework {how!r:.60}")
     return from_numpy(array, how)
 
 
@@ -994,10 +997,10 @@ def _scipy_apart(value: Any) -> tuple[str, tuple[int, ...], list[Array]]:
 def _scipy_together(how: str, shape: tuple[int, ...], parts: list[Array]) -> Any:
     _, fmt, style = how.split(".")
     if fmt not in _SCIPY_PARTS or style not in ("array", "matrix") or len(parts) != len(_SCIPY_PARTS[fmt]):
-        raise FormatError(f"an unknown sparse array {how!r:.60}")
+        raise CorruptData(f"an unknown sparse array {how!r:.60}")
     data, *numbers = (part.copy() for part in parts)
     if data.dtype.kind not in "biufc" or any(part.dtype.kind != "i" for part in numbers):
-        raise FormatError(f"a sparse array of {data.dtype} at {numbers[0].dtype}")
+        raise CorruptData(f"a sparse array of {data.dtype} at {numbers[0].dtype}")
     sparse = _package("scipy.sparse")
     if fmt in ("coo", "dok"):
         (coords,) = numbers
@@ -1007,12 +1010,12 @@ def _scipy_together(how: str, shape: tuple[int, ...], parts: list[Array]) -> Any
             or coords.shape != (len(shape), len(data))
             or bool(((coords < 0) | (coords >= limits)).any())
         ):
-            raise FormatError("the entries of a sparse array do not fit its shape: the bytes are damaged")
+            raise CorruptData("the entries of a sparse array do not fit its shape: the bytes are damaged")
         made = getattr(sparse, f"coo_{style}")((data, tuple(coords)), shape=shape)
     elif fmt == "dia":
         (offsets,) = numbers
         if data.ndim != 2 or offsets.shape != data.shape[:1]:
-            raise FormatError("the diagonals of a sparse array do not fit its shape: the bytes are damaged")
+            raise CorruptData("the diagonals of a sparse array do not fit its shape: the bytes are damaged")
         made = getattr(sparse, f"dia_{style}")((data, offsets), shape=shape)
     else:
         indices, pointers = numbers
@@ -1030,9 +1033,9 @@ def _check_compressed(fmt: str, shape: tuple[int, ...], data: Array, indices: Ar
     if fmt == "bsr":
         blocks = data.shape[1:]
         if len(blocks) != 2 or 0 in blocks or major % blocks[0] or minor % blocks[1]:
-            raise FormatError("the blocks of a sparse array do not fit its shape: the bytes are damaged")
+            raise CorruptData("the blocks of a sparse array do not fit its shape: the bytes are damaged")
     elif data.ndim != 1:
-        raise FormatError("a sparse array has entries of more than one axis: the bytes are damaged")
+        raise CorruptData("a sparse array has entries of more than one axis: the bytes are damaged")
     fits = (
         indices.shape == data.shape[:1]
         and pointers.shape == (major // blocks[0] + 1,)
@@ -1042,7 +1045,7 @@ def _check_compressed(fmt: str, shape: tuple[int, ...], data: Array, indices: Ar
         and (not len(indices) or bool(0 <= indices.min() <= indices.max() < minor // blocks[1]))
     )
     if not fits:
-        raise FormatError("the entries of a sparse array do not fit its shape: the bytes are damaged")
+        raise CorruptData("the entries of a sparse array do not fit its shape: the bytes are damaged")
 
 
 def _torch_apart(value: Any) -> tuple[str, tuple[int, ...], list[Array]]:
@@ -1067,7 +1070,7 @@ def _torch_together(how: str, shape: tuple[int, ...], parts: list[Array]) -> Any
     if how == "torch.sparse_coo":
         return torch.sparse_coo_tensor(*held, shape, check_invariants=True).coalesce()
     if how not in ("torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc"):
-        raise FormatError(f"an unknown sparse tensor {how!r:.60}")
+        raise CorruptData(f"an unknown sparse tensor {how!r:.60}")
     layout = getattr(torch, how.removeprefix("torch."))
     return torch.sparse_compressed_tensor(*held, shape, layout=layout, check_invariants=True)
 
@@ -1101,7 +1104,7 @@ class Struct:
         codes = self.codes
         if not self._checked and codes is not None and len(codes):
             if not -1 <= int(codes.min()) <= int(codes.max()) < len(self.shapes):
-                raise FormatError("a row names a set of keys that there is not: the bytes are damaged")
+                raise CorruptData("a row names a set of keys that there is not: the bytes are damaged")
             self._checked = True
         return codes
 
@@ -1125,6 +1128,7 @@ class Struct:
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")  # keys stand in the form, which may become JSON of any kind
 _MOST_SHAPES: Final = 64
 _MOST_KEYS: Final = 128
+_SAMPLE: Final = 1000
 _DEEPEST_STRUCT: Final = 8
 
 
@@ -1179,8 +1183,15 @@ class JsonColumn(Column):
 
     def _shredded(self) -> Struct | None:
         if self._struct is None:
-            self._struct = _shred(self.values()) or False
+            self._struct = False if self._is_diverse() else _shred(self.values()) or False
         return self._struct if isinstance(self._struct, Struct) else None
+
+    def _is_diverse(self) -> bool:
+        """Whether the first rows of text alone show too many sets of keys: the rest need not be read for that."""
+        if self._list is not None or self._text is None or self._length <= _SAMPLE:
+            return False
+        first = self.slice(0, _SAMPLE).values()
+        return not all(value is None for value in first) and _shred(first) is None
 
     def take(self, rows: Array) -> JsonColumn:
         if isinstance(self._struct, Struct) and self._list is None:
@@ -1267,7 +1278,7 @@ class JsonColumn(Column):
         if form.get("layout") == "text":
             text = column_from_buffers(form.get("text"), name + ".text", buffers)
             if not isinstance(text, TextColumn) or len(text) != length:
-                raise FormatError(f"column {name!r} has no text for each of {length} rows")
+                raise CorruptData(f"column {name!r} has no text for each of {length} rows")
             return cls(None, text=text, length=length)
         columns: dict[str, Column] = {}
         coded = bool(form.get("coded"))
@@ -1283,11 +1294,11 @@ class JsonColumn(Column):
                 and all(len(column) == length for column in columns.values())
             )
         except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FormatError):
+            if isinstance(error, CorruptData):
                 raise
-            raise FormatError(f"column {name!r} has a malformed form: {error}") from None
+            raise CorruptData(f"column {name!r} has a malformed form: {error}") from None
         if not fits:
-            raise FormatError(f"column {name!r} has keys and columns that do not go together")
+            raise CorruptData(f"column {name!r} has keys and columns that do not go together")
         codes = read_array(buffers, name + ".codes", "<i2", length) if coded else None
         return cls(None, Struct(shapes, codes, columns, checked=False), length=length)
 
@@ -1298,7 +1309,7 @@ def _cells_from_buffers(form: Any, name: str, buffers: Mapping[str, Any], depth:
     if kind == "json" and depth < _DEEPEST_STRUCT:
         return JsonColumn.from_buffers(form, name, buffers, depth + 1)
     if kind not in ("text", "number", "bool"):
-        raise FormatError(f"column {name!r} is of kind {kind!r:.60}, which is none of cells")
+        raise CorruptData(f"column {name!r} is of kind {kind!r:.60}, which is none of cells")
     return column_from_buffers(form, name, buffers)
 
 
@@ -1468,14 +1479,14 @@ def column_from_buffers(form: object, name: str, buffers: Mapping[str, Any]) -> 
     """The column that `to_buffers` wrote under this name, on the same memory.
 
     Raises:
-        FormatError: the form or a buffer is not what it should be; the message names the column.
+        CorruptData: the form or a buffer is not what it should be; the message names the column.
     """
     if not isinstance(form, dict):
-        raise FormatError(f"column {name!r} has no form")
+        raise CorruptData(f"column {name!r} has no form")
     known = cast("Form", form)
     key = (str(known.get("kind")), str(known.get("layout")))
     if key not in _READERS:
-        raise FormatError(
+        raise CorruptData(
             f"column {name!r} is of kind {key[0]!r:.60} in layout {key[1]!r:.60}, which this version cannot read"
         )
     return cast("Column", _READERS[key].from_buffers(known, name, buffers))

@@ -20,7 +20,8 @@ from docarray.columns import Column, UniformTensors, column_of
 from docarray.document import Document, Links, media_type
 from docarray.errors import FieldTypeError, LengthError
 from docarray.rows import Slots
-from docarray.schema import FIELDS, field_named
+from docarray.schema import field_named
+from docarray.settle import settle_contents as settle_contents
 from docarray.table import DocsColumn
 
 T = TypeVar("T")
@@ -139,23 +140,6 @@ def cells_of(name: str, values: Any) -> list[Any]:
             f"column {name!r} holds a value for each document; got a {shown(cast('Any', values))}"
         )
     return list(cast("Iterable[Any]", values))
-
-
-def settle_contents(held: dict[str, Column]) -> None:
-    """Of text, blob and tensor of one row the last stays, as in the constructor of a document."""
-    names = [name for name in ("text", "blob", "tensor") if name in held]
-    for at, name in enumerate(names[:-1]):
-        beaten = np.zeros(len(held[name]), np.bool_)
-        for other in names[at + 1 :]:
-            present = held[other].present
-            beaten |= True if present is None else present
-        if bool(beaten.all()):
-            del held[name]
-        elif bool(beaten.any()):
-            values = held[name].values()
-            held[name] = column_of(
-                FIELDS[name].kind, [None if gone else v for v, gone in zip(values, beaten, strict=True)]
-            )
 
 
 def settle_media_types(held: dict[str, Column]) -> None:

@@ -110,6 +110,10 @@ class Rows:
         return [made[row] for row in wanted]
 
     def _cut(self, wanted: Sequence[int]) -> Table:
+        if not isinstance(wanted, range) and len(wanted) > 1:
+            stretch = range(wanted[0], wanted[0] + len(wanted))
+            if wanted[-1] == stretch[-1] and wanted == list(stretch):  # as loops ask: a slice copies nothing
+                wanted = stretch
         if isinstance(wanted, range) and wanted.step == 1:
             return self.table.slice(wanted.start, wanted.stop)
         return self.table.take(np.array(wanted, np.intp))
@@ -778,14 +782,24 @@ def tabulate(slots: Slots) -> Table:
     Raises:
         FieldTypeError: an element is no Document; or a document holds what no column can (the message names it).
     """
+    if slots.rows is None and all(issubclass(kind, Document) for kind in set(map(type, slots.items))):
+        columns = _columns_of(slots.items)
+    else:
+        columns = _columns_by_field(slots)
+    for name in _NESTED:
+        nested = _tabulate_nested(slots, name)
+        if nested is not None:
+            columns[name] = nested
+    return Table(columns, len(slots), _checked_ids(slots))
+
+
+_NESTED: Final = ("chunks", "matches")
+
+
+def _columns_by_field(slots: Slots) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for name, field in FIELDS.items():
-        if name == "id":
-            continue
-        if field.kind == "docs":
-            nested = _tabulate_nested(slots, name)
-            if nested is not None:
-                columns[name] = nested
+        if name == "id" or field.kind == "docs":
             continue
         values = slots.raw(name)
         if all(value is None for value in values):
@@ -793,7 +807,66 @@ def tabulate(slots: Slots) -> Table:
         if field.kind == "scores":
             values = [None if v is None else {key: _plain(score) for key, score in v.items()} for v in values]
         columns[name] = column_of(field.kind, values)
-    return Table(columns, len(slots), _checked_ids(slots))
+    return columns
+
+
+def _columns_of(docs: list[Document]) -> dict[str, Column]:
+    """The same of documents alone: a pass over each slot, not one over each field."""
+    cells: dict[str, list[Any]] = {}
+
+    def keep(name: str, values: list[Any]) -> None:
+        if set(map(type, values)) != {type(None)}:
+            cells[name] = values
+
+    if not docs:
+        return {}
+    contents: list[Any] = [doc._content for doc in docs]
+    kinds = set(map(type, contents)) - {type(None)}
+    if kinds == {str}:
+        cells["text"] = contents
+    elif kinds:
+        keep("text", [c if isinstance(c, str) else None for c in contents])
+        keep("blob", [c if isinstance(c, bytes) else None for c in contents])
+        keep("tensor", [None if isinstance(c, (str, bytes)) else c for c in contents])
+    keep("tags", [doc._tags for doc in docs])
+    keep("uri", [doc._uri for doc in docs])
+    keep("mime_type", [doc._mime_type for doc in docs])
+    places = [doc._place for doc in docs]
+    if any(places):
+        for part, name in enumerate(_PLACES):
+            keep(name, [None if place is None else place[part] or None for place in places])
+    rare = [doc._more for doc in docs]
+    for name in {name: None for more in rare if more is not None for name in more}:
+        keep(name, [None if more is None else more.get(name) for more in rare])
+    keep("scores", [doc._scores for doc in docs])
+    for name in ("evaluations", "scores"):
+        if name in cells:
+            cells[name] = [
+                None if value is None else {key: _plain(score) for key, score in value.items()}
+                for value in cells[name]
+            ]
+    columns = {name: column_of(FIELDS[name].kind, values) for name, values in cells.items()}
+    vectors = _embeddings_of(docs)
+    if vectors is not None:
+        columns["embedding"] = vectors
+    return {name: columns[name] for name in FIELDS if name in columns}
+
+
+def _embeddings_of(docs: list[Document]) -> Column | None:
+    lying = {doc._vectors for doc in docs}
+    if lying == {None}:
+        values = [doc._embedding for doc in docs]
+        return None if set(map(type, values)) == {type(None)} else column_of("tensor", values)
+    matrix = next(iter(lying)).matrix if len(lying) == 1 else None  # pyright: ignore[reportOptionalMemberAccess]
+    if type(matrix) is not np.ndarray or matrix.ndim < 2 or matrix.dtype.kind not in "biufc":
+        return column_of("tensor", [doc._vector() for doc in docs])
+    rows = _as_rows([doc._row for doc in docs], cast("Vectors", next(iter(lying))))
+    if rows is not None:
+        matrix = matrix[rows]
+    # The memory may be that of the documents: nobody writes to it through the table.
+    matrix = matrix.view()
+    matrix.flags.writeable = False
+    return UniformTensors(matrix)
 
 
 def _plain(score: Any) -> Any:

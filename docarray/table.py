@@ -22,7 +22,7 @@ from docarray.columns import (
     join_columns,
     read_array,
 )
-from docarray.errors import BadValue, FormatError, LengthError, OutOfRange
+from docarray.errors import BadValue, CorruptData, LengthError, OutOfRange
 from docarray.ids import new_ids
 from docarray.schema import Kind, Schema
 from docarray.tensors import Array
@@ -167,34 +167,34 @@ class Table:
         """The table that `to_buffers` wrote, on the same memory.
 
         Raises:
-            FormatError: the form or a buffer is not what it should be; the message names the column.
+            CorruptData: the form or a buffer is not what it should be; the message names the column.
         """
         if depth > DEEPEST:
-            raise FormatError(f"documents are nested more than {DEEPEST} levels deep")
+            raise CorruptData(f"documents are nested more than {DEEPEST} levels deep")
         columns: dict[str, Column] = {}
         try:
             length = form["length"]
             if type(length) is not int or length < 0:
-                raise FormatError(f"a table of the length {length!r:.60}")
+                raise CorruptData(f"a table of the length {length!r:.60}")
             for name, inner in form["columns"]:
                 if not isinstance(name, str) or name in columns:
-                    raise FormatError(f"a column has the name {name!r:.60}, which is no text or is taken")
+                    raise CorruptData(f"a column has the name {name!r:.60}, which is no text or is taken")
                 where = prefix + _escaped(name)
                 if inner["kind"] == "docs":
                     columns[name] = DocsColumn.from_buffers(inner, where, buffers, depth)
                 else:
                     columns[name] = column_from_buffers(inner, where, buffers)
                 if len(columns[name]) != length:
-                    raise FormatError(
+                    raise CorruptData(
                         f"column {name!r} has {len(columns[name])} rows where {length} were announced"
                     )
         except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, FormatError):
+            if isinstance(error, CorruptData):
                 raise
-            raise FormatError(f"the form of a table is malformed: {error!r:.200}") from None
+            raise CorruptData(f"the form of a table is malformed: {error!r:.200}") from None
         ids = columns.pop("id", None)
         if not isinstance(ids, TextColumn) or ids.has_mask:
-            raise FormatError("a table has no ids")
+            raise CorruptData("a table has no ids")
         return cls(columns, length, ids)
 
 
@@ -219,7 +219,7 @@ class DocsColumn(Column):
         at = range(len(self))[row]
         start, stop = self.offsets[at : at + 2].tolist()
         if not 0 <= start <= stop <= len(self.child):
-            raise FormatError("the offsets of nested documents do not fit their table: the bytes are damaged")
+            raise CorruptData("the offsets of nested documents do not fit their table: the bytes are damaged")
         return start, stop
 
     def value(self, row: int) -> Table:
@@ -232,12 +232,12 @@ class DocsColumn(Column):
         """The offsets, if all rise and stay within the child table; looked at once.
 
         Raises:
-            FormatError: they do not.
+            CorruptData: they do not.
         """
         offsets = self.offsets
         if not self._checked:
             if offsets[0] < 0 or offsets[-1] > len(self.child) or bool((offsets[1:] < offsets[:-1]).any()):
-                raise FormatError(
+                raise CorruptData(
                     "the offsets of nested documents do not fit their table: the bytes are damaged"
                 )
             self._checked = True
@@ -291,7 +291,7 @@ class DocsColumn(Column):
     def from_buffers(cls, form: Form, name: str, buffers: Mapping[str, Any], depth: int = 0) -> DocsColumn:
         length = form.get("length")
         if type(length) is not int or length < 0 or form.get("layout") != cls.layout:
-            raise FormatError(f"column {name!r} has the length {length!r:.60}, or a layout that is none")
+            raise CorruptData(f"column {name!r} has the length {length!r:.60}, or a layout that is none")
         offsets = read_array(buffers, name + ".offsets", "<i8", length + 1)
         return cls(offsets, Table.from_buffers(form.get("child"), buffers, name + "/", depth + 1))
 

@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from docarray.errors import FieldTypeError, FormatError
+from docarray.errors import CorruptData, FieldTypeError
 
 __all__ = ["MARK", "dumps", "flat_dtype", "loads"]
 
@@ -61,12 +61,12 @@ def loads(text: str) -> Any:
     """The value that `dumps` wrote; plain JSON reads as usual.
 
     Raises:
-        FormatError: this is no JSON, or one of our objects is malformed.
+        CorruptData: this is no JSON, or one of our objects is malformed.
     """
     try:
         return json.loads(text, object_hook=_unwrap) if MARK in text else json.loads(text)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise FormatError(f"not the JSON of a value: {error}") from None
+        raise CorruptData(f"not the JSON of a value: {error}") from None
 
 
 # numpy reads a small language in the name of a dtype, structures in structures: none of it is let near a file.
@@ -79,7 +79,7 @@ def flat_dtype(text: object) -> np.dtype[Any]:
     """The dtype of that name, as `dtype.str` gives it: numbers, bools, dates, text or bytes of a fixed width.
 
     Raises:
-        FormatError: there is no such dtype, or it is one of objects or of fields.
+        CorruptData: there is no such dtype, or it is one of objects or of fields.
 
     >>> flat_dtype('<f4')
     dtype('float32')
@@ -88,8 +88,8 @@ def flat_dtype(text: object) -> np.dtype[Any]:
         try:
             return np.dtype(text)
         except (TypeError, ValueError, OverflowError) as error:
-            raise FormatError(f"unknown dtype {text!r}: {error}") from None
-    raise FormatError(f"the dtype {text!r:.60} is none of flat data")
+            raise CorruptData(f"unknown dtype {text!r}: {error}") from None
+    raise CorruptData(f"the dtype {text!r:.60} is none of flat data")
 
 
 def _is_plain(value: Any) -> bool:

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from everything import alike_array, difference, everything_array
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from docarray import Document, DocumentArray
+from docarray import Document, DocumentArray, rows
+from docarray.columns import TextColumn
 from docarray.errors import DocArrayError, MissingEmbedding
+from docarray.rows import Slots
+from docarray.table import Table
 
 D = 3
 small = st.integers(-4, 4)
@@ -479,3 +483,48 @@ def test_embeddings_of_the_other_byte_order_keep_it():
 
 def test_lone_surrogates_have_a_hash():
     assert Document(text="\ud800\udc00").content_hash != Document(text="\ud800").content_hash
+
+
+def test_documents_alone_are_tabulated_as_any_others():
+    """The pass over slots gives what the pass over fields does: dtypes, order of columns, gaps."""
+    lying = DocumentArray.from_columns(text=list("abcdef"), embedding=np.arange(12.0).reshape(6, 2))
+    for docs in (
+        [],
+        [Document()],
+        list(everything_array()),
+        list(alike_array()),
+        [Document(text="a"), Document(blob=b"b"), Document(tensor=[1, 2]), Document()],
+        [
+            Document(Document(id="a", text="shared", scores={"x": 1}), copy=False),
+            Document(id="b", weight=0.0),
+        ],
+        list(lying),
+        list(lying[1:4]),
+        [lying[4], lying[1], lying[1]],
+        [*lying, Document(embedding=np.ones(2))],
+        [*lying, Document()],
+    ):
+        slots = Slots(list(docs))
+        ids = slots.ids()
+        fast, derived = rows._columns_of(docs), rows._columns_by_field(slots)
+
+        assert list(fast) == list(derived)
+        assert difference(Table(derived, len(docs), ids), Table(fast, len(docs), ids)) is None
+
+
+def test_a_matrix_that_documents_lie_on_is_handed_over_whole_and_read_only():
+    da = DocumentArray.from_columns(text=list("abc"), embedding=np.arange(6.0).reshape(3, 2))
+    docs = list(da)
+    held = Slots(docs).table().columns["embedding"]
+
+    assert np.shares_memory(held.data, da.embeddings)
+    assert not held.data.flags.writeable
+    assert np.shares_memory(Slots(docs[1:]).table().columns["embedding"].data, da.embeddings)
+
+
+def test_a_loop_reads_stretches(monkeypatch):
+    """Row by row would decode each text by itself."""
+    da = DocumentArray.from_bytes(DocumentArray.from_columns(text=["words"] * 3000).to_bytes())
+    monkeypatch.setattr(TextColumn, "value", None)
+
+    assert [doc.text for doc in da][-1] == "words"
