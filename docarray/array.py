@@ -16,16 +16,15 @@ import copy as copying
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, SupportsIndex, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, cast, overload
 
 import numpy as np
 
 from docarray import embedding as embedders
 from docarray import evaluate as evaluation
 from docarray import find as finding
-from docarray import registry, tensors, text, traverse
+from docarray import progress, registry, tensors, text, traverse
 from docarray.attributes import all_or_none, column_setter, setter, unsetter
 from docarray.columns import UniformTensors
 from docarray.distance import canonical
@@ -34,7 +33,6 @@ from docarray.errors import (
     BadSelector,
     BadValue,
     FieldTypeError,
-    NotOnInstance,
     ShapeError,
     Unsupported,
 )
@@ -57,6 +55,7 @@ from docarray.intake import (
     several,
 )
 from docarray.paths import parse_dunder, parse_traversal
+from docarray.porting import Porting, on_class
 from docarray.rows import Slots
 from docarray.schema import FIELDS, field_named
 from docarray.score import NamedScore, Scores
@@ -78,23 +77,7 @@ _Default: Any = object()
 _FIXED = {str, int, float, bool, type(None)}
 
 
-if TYPE_CHECKING:
-    on_class = classmethod
-else:
-
-    class on_class(classmethod):
-        """A classmethod that refuses instances: `da.load(...)` would throw its result away and leave `da` as it was."""
-
-        def __get__(self, instance, owner=None):
-            if instance is not None:
-                name = self.__wrapped__.__name__
-                raise NotOnInstance(
-                    f"{name} makes a new array: call it on the class, DocumentArray.{name}(...)"
-                )
-            return super().__get__(instance, owner)
-
-
-class DocumentArray(MutableSequence[D], Generic[D]):
+class DocumentArray(Porting[D], Generic[D]):
     """A mutable sequence of Documents, with columns, paths, filters and vector search.
 
     Args:
@@ -954,7 +937,7 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         if shuffle:
             order = random.Random().sample(order, len(order))
         parts = [order[at : at + size] for at in range(0, len(order), size)]
-        return registry.resolve("room", "display").track(parts, "batches") if show_progress else parts
+        return progress.track(parts, len(parts), "batches", show_progress)
 
     def sample(self, k: int, seed: int | None = None) -> DocumentArray[D]:
         """`k` documents at random, without repeats; the same for the same seed. No global state is used.
@@ -1126,39 +1109,6 @@ class DocumentArray(MutableSequence[D], Generic[D]):
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------ in and out
-
-    def to_bytes(self) -> bytes:
-        """The array in the native format (docs/format.md)."""
-        return registry.resolve("format", "binary").dumps(self._slots.table())
-
-    @on_class
-    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
-        """The array that `to_bytes` wrote; no document is made before one is touched.
-
-        Raises:
-            FormatError: these are other bytes, or they are damaged.
-        """
-        return cls(registry.resolve("format", "binary").loads(data))
-
-    def __bytes__(self) -> bytes:
-        return self.to_bytes()
-
-    def save(self, file: str | Path | BinaryIO, file_format: Literal["binary"] = "binary") -> None:
-        """Writes the array to a file in the native format; a path is replaced only when all is written.
-
-        Raises:
-            UnknownName: no format of that name.
-        """
-        registry.resolve("format", file_format).save(self._slots.table(), file)
-
-    @on_class
-    def load(cls, file: str | Path | BinaryIO, file_format: Literal["binary"] = "binary") -> Self:
-        """The array of a file that `save` wrote: mapped, not read; nothing is copied before it is touched.
-
-        Raises:
-            FormatError: the file is another, or damaged. FileNotFoundError: there is none.
-        """
-        return cls(registry.resolve("format", file_format).load(file))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.to_bytes(), getattr(self, "__dict__", None))

@@ -143,7 +143,11 @@ def writer(stream: BinaryIO, name: str | None) -> Generator[BinaryIO]:
     Raises:
         UnknownName: no such compression. MissingExtra: its package is not installed.
     """
-    packing = _Packing(stream, _packer(named(name)))
+    packer = _packer(named(name))
+    if packer is None:
+        yield stream
+        return
+    packing = _Packing(stream, packer)
     yield cast("BinaryIO", packing)
     packing.close()
 
@@ -151,14 +155,14 @@ def writer(stream: BinaryIO, name: str | None) -> Generator[BinaryIO]:
 class _Packing(io.RawIOBase):
     def __init__(self, stream: BinaryIO, packer: Any) -> None:
         self._stream = stream
-        self._packer = packer
+        self._packer: Any = packer
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any, /) -> int:
         view = memoryview(data).cast("B")
-        self._stream.write(view if self._packer is None else self._packer.compress(view))
+        self._stream.write(self._packer.compress(view))
         return len(view)
 
     def close(self) -> None:

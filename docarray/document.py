@@ -12,22 +12,24 @@ Rule 5: modules of this floor may read slots; they write through the properties,
 
 from __future__ import annotations
 
+import base64
 import copy as copying
 import functools
 import hashlib
 import mimetypes
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from numbers import Real
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 import numpy as np
 
-from docarray import registry, tagged, tensors
+from docarray import exchange, registry, tagged, tensors
 from docarray.errors import BadValue, FieldTypeError, UnknownField, near_miss
 from docarray.ids import new_id
 from docarray.paths import lookup, parse_dunder
+from docarray.records import Record, cell_of, records_of
 from docarray.schema import FIELDS
 from docarray.score import Scores
 from docarray.text import Vocabulary, text_of, word_ids, words
@@ -806,24 +808,163 @@ class Document:
 
     # ------------------------------------------------------------------------------------------ in and out
 
-    def to_bytes(self) -> bytes:
-        """The document in the native format, with everything nested in it."""
-        return Links.array([self]).to_bytes()
+    def to_bytes(self, protocol: str | None = None, compress: str | None = None, **options: Any) -> bytes:
+        """The document as bytes, with everything nested in it.
 
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Document:
-        """The document that `to_bytes` wrote.
+        Args:
+            protocol: the name of a format: 'binary' (the default: native and lossless), 'protobuf', 'json',
+                'pickle', or any other that `DocumentArray.to_bytes` takes.
+            compress: 'lz4', 'zstd', 'gzip', 'bz2', 'lzma', 'zlib', or None.
+            options: of the format.
 
         Raises:
-            FormatError: these are other bytes, or they hold another number of documents than one.
+            UnknownName: no such format or compression. FieldTypeError: the format cannot say a value.
+
+        >>> Document(id='a', text='hi').to_bytes('protobuf')
+        b'\n\x01a"\x02hi'
         """
-        docs = Links.array.from_bytes(data)  # pyright: ignore
-        if len(docs) != 1:
-            raise BadValue(f"these bytes hold {len(docs)} documents, not one: use DocumentArray.from_bytes")
-        return docs[0]
+        return exchange.dumps_record(record_of(self), protocol, compress, **options)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes | bytearray | memoryview,
+        protocol: str | None = None,
+        compress: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """The document that `to_bytes` wrote.
+
+        Args:
+            data: bytes-like.
+            protocol: the format; None finds it by content where it has a mark, as the native one does.
+            compress: None finds it by content; 'zlib' must be named.
+            options: `max_size` as in `DocumentArray.from_bytes`, and those of the format.
+
+        Raises:
+            CorruptData: the bytes are damaged, or hold another number of documents than one.
+            UnsupportedFormat: no format knows them.
+        """
+        return cls._of_record(exchange.loads_record(data, protocol, compress, **options))
 
     def __bytes__(self) -> bytes:
         return self.to_bytes()
+
+    def to_base64(self, protocol: str | None = None, compress: str | None = None, **options: Any) -> str:
+        """`to_bytes` in base64, in the standard alphabet."""
+        return base64.b64encode(self.to_bytes(protocol, compress, **options)).decode()
+
+    @classmethod
+    def from_base64(
+        cls, data: str, protocol: str | None = None, compress: str | None = None, **options: Any
+    ) -> Self:
+        """The document that `to_base64` wrote; see `from_bytes`."""
+        return cls.from_bytes(exchange.unbase64(data), protocol, compress, **options)
+
+    def to_dict(
+        self, protocol: Literal["jsonschema", "protobuf"] = "jsonschema", **kwargs: Any
+    ) -> dict[str, Any]:
+        """The document as a dict of what JSON can say.
+
+        Args:
+            protocol: 'jsonschema' (keys are the fields), or 'protobuf' (keys and values as protobuf's JSON has them).
+            kwargs: `exclude_none`, `arrays`; for 'protobuf' those of `MessageToDict`.
+        """
+        return exchange.to_dict(record_of(self), protocol, **kwargs)
+
+    @classmethod
+    def from_dict(
+        cls,
+        obj: Mapping[str, Any],
+        protocol: Literal["jsonschema", "protobuf"] | None = "jsonschema",
+        **kwargs: Any,
+    ) -> Self:
+        """The document that `to_dict` wrote.
+
+        Args:
+            obj: a dict of fields.
+            protocol: as in `to_dict`; None takes keys that are no field as tags.
+
+        Raises:
+            CorruptData: a value is of another type than its field.
+        """
+        return cls._of_record(exchange.from_dict(obj, protocol, **kwargs))
+
+    def to_json(self, protocol: Literal["jsonschema", "protobuf"] = "jsonschema", **kwargs: Any) -> str:
+        """The document as one JSON object; see `to_dict`."""
+        return exchange.to_json(record_of(self), protocol, **kwargs)
+
+    @classmethod
+    def from_json(
+        cls,
+        obj: str | bytes | bytearray,
+        protocol: Literal["jsonschema", "protobuf"] | None = "jsonschema",
+        **kwargs: Any,
+    ) -> Self:
+        """The document that `to_json` wrote.
+
+        Raises:
+            CorruptData: this is no JSON, or not of a document.
+        """
+        return cls._of_record(exchange.from_json(obj, protocol, **kwargs))
+
+    def to_protobuf(self, ndarray_type: Literal["list", "numpy"] | None = None) -> Any:
+        """The document as a `DocumentProto` message of the package `docarray.proto`.
+
+        Args:
+            ndarray_type: 'list' or 'numpy' converts all arrays first, those of nested documents too.
+        """
+        return exchange.to_message(record_of(self), ndarray_type)
+
+    @classmethod
+    def from_protobuf(cls, pb_msg: Any) -> Self:
+        """The document that a `DocumentProto` message holds.
+
+        Raises:
+            CorruptData: an array in it is not what it says of itself.
+        """
+        return cls._of_record(exchange.from_message(pb_msg))
+
+    @staticmethod
+    def generator_from_webcam(
+        height_width: tuple[int, int] | None = None,
+        show_window: bool = True,
+        window_title: str = "webcam",
+        fps: int = 30,
+        exit_key: int = 27,
+        exit_event: Any = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> Generator[Document]:
+        """A document for each frame of a camera; see `docarray.loaders.generator_from_webcam`. Needs OpenCV."""
+        return registry.resolve("room", "loaders").generator_from_webcam(
+            height_width, show_window, window_title, fps, exit_key, exit_event, tags
+        )
+
+    @classmethod
+    def _of_record(cls, record: Record) -> Self:
+        """The document of a record from elsewhere, of which nothing is believed."""
+        if record.get("chunks") or record.get("matches"):
+            found: Any = Links.array(exchange.settled_record(record))[0]
+            if cls is Document:
+                return found
+            doc = cls.__new__(cls)
+            _blank(doc)
+            doc._copy_slots(found, deep=False)
+            return doc
+        doc = cls.__new__(cls)
+        _blank(doc)
+        key = record.get("id")
+        doc._id = key if type(key) is str else new_id() if key is None else cell_of("id", key, "")
+        for name, value in record.items():
+            if name == "text" and type(value) is str:
+                doc._content = value
+            elif name == "tags" and type(value) is dict:
+                doc._tags = value
+            elif name == "embedding" and type(value) is _ndarray:
+                doc._embedding = value
+            elif value is not None and name not in ("id", "chunks", "matches"):
+                _put_raw(doc, name, cell_of(name, value, doc._id))
+        return doc
 
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self) in (Document, _Alias):
@@ -1045,6 +1186,73 @@ _RAW: Final[Mapping[str, Callable[[Document], Any]]] = {
     "scores": lambda doc: doc._scores,
     "chunks": lambda doc: doc._chunks,
     "matches": lambda doc: doc._matches,
+}
+
+
+def record_of(doc: Document) -> Record:
+    """What is set of a document, as formats take it; values are shared with the document."""
+    doc = doc._target()
+    record: Record = {"id": doc.id}
+    content = doc._content
+    if doc._place is not None:
+        record.update((name, value) for name, value in zip(_PLACES, doc._place, strict=True) if value)
+    if content is not None and not isinstance(content, str):
+        record["blob" if isinstance(content, bytes) else "tensor"] = content
+    if doc._mime_type is not None:
+        record["mime_type"] = doc._mime_type
+    if isinstance(content, str):
+        record["text"] = content
+    more = doc._more
+    if more is not None and "weight" in more:
+        record["weight"] = more["weight"]
+    if doc._uri is not None:
+        record["uri"] = doc._uri
+    if doc._tags is not None:
+        record["tags"] = doc._tags
+    if more is not None:
+        record.update((name, more[name]) for name in ("_metadata", "offset", "location") if name in more)
+    vector = doc._embedding if doc._vectors is None else doc._vector()
+    if vector is not None:
+        record["embedding"] = vector
+    if more is not None:
+        if "modality" in more:
+            record["modality"] = more["modality"]
+        if "evaluations" in more:
+            record["evaluations"] = {key: score.to_dict() for key, score in more["evaluations"].items()}
+    if doc._scores is not None:
+        record["scores"] = {key: score.to_dict() for key, score in doc._scores.items()}
+    for name in ("chunks", "matches"):
+        nested = doc._nested(name)
+        if nested:
+            record[name] = records_of(nested._slots.table())
+    return record
+
+
+def _put_raw(doc: Document, name: str, value: Any) -> None:
+    """Sets a field to a value of its type, and no other field with it."""
+    slot = _SLOT_OF.get(name)
+    if slot is not None:
+        setattr(doc, slot, value)
+    elif name in _PLACES:
+        if value:
+            place = list(doc._place or ("", 0, 0))
+            place[_PLACES.index(name)] = value
+            doc._place = cast("Any", tuple(place))
+    elif name == "scores":
+        doc._scores = Scores(value)
+    else:
+        doc._rare(name, Scores(value) if name == "evaluations" else value)
+
+
+_PLACES = ("parent_id", "granularity", "adjacency")
+_SLOT_OF = {
+    "text": "_content",
+    "blob": "_content",
+    "tensor": "_content",
+    "tags": "_tags",
+    "embedding": "_embedding",
+    "uri": "_uri",
+    "mime_type": "_mime_type",
 }
 
 

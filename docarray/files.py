@@ -251,7 +251,9 @@ def _store_of(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # pyright: ignore
     except ImportError as error:
-        raise MissingExtra(f'the URL {url!r} needs the package fsspec: pip install "docarray[remote]"') from error
+        raise MissingExtra(
+            f'the URL {url!r} needs the package fsspec: pip install "docarray[remote]"'
+        ) from error
     try:
         return cast("tuple[Any, str]", url_to_fs(url))
     except ImportError as error:  # fsspec names the package of the scheme

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 from docarray.errors import CorruptData
 from docarray.records import Record, records_of, table_of
@@ -29,16 +29,18 @@ class Format(ABC):
     Options are keyword arguments of the format's own; one that it does not know is a TypeError, as for any function.
     """
 
-    name: ClassVar[str]
+    name: str
     """What it is called in `to_bytes(protocol=...)` and `save(file_format=...)`."""
-    suffixes: ClassVar[tuple[str, ...]] = ()
+    suffixes: tuple[str, ...] = ()
     """Suffixes of file names that mean it, lower case, with the dot."""
-    mime_type: ClassVar[str] = "application/octet-stream"
+    mime_type: str = "application/octet-stream"
     """Its media type."""
-    compressions: ClassVar[tuple[str, ...]] = ()
+    compressions: tuple[str, ...] = ()
     """Compressions that it applies by itself, within: they come as the option `compress` of all methods. Others are
     wrapped around what it writes."""
-    is_chosen: ClassVar[bool] = True
+    is_limited: bool = False
+    """Whether reading takes the option `max_size`: how many bytes may come out of what it unpacks by itself."""
+    is_chosen: bool = True
     """Whether content alone may choose it; False for what is read only where name or suffix says so."""
 
     @abstractmethod

@@ -18,6 +18,10 @@ _METRICS: Final = (
     "average_precision", "dcg_at_k", "f1_score_at_k", "hit_at_k", "ndcg_at_k", "precision_at_k", "r_precision",
     "recall_at_k", "reciprocal_rank",
 )  # fmt: skip
+_LOADERS: Final = (
+    "from_csv", "from_files", "from_huggingface_datasets", "from_lines", "from_ndarray", "from_ndjson",
+    "generator_from_webcam",
+)  # fmt: skip
 
 PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -28,6 +32,7 @@ PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "DocumentArray": "docarray.array:DocumentArray",
             "DocumentArrayInMemory": "docarray.array:DocumentArray",
         },
+        "docarray.document.generators": {name: f"docarray.loaders:{name}" for name in _LOADERS},
         "docarray.helper": {
             "dunder_get": "docarray.legacy:dunder_get",
             "random_identity": "docarray.ids:new_id",

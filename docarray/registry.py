@@ -2,31 +2,70 @@
 
 Rule 1: nothing is imported before its name is used.
 Rule 2: an unknown name is an error that shows the near miss and all names there are.
+Rule 3: what is built in goes first; other distributions add names by entry points, and cannot take one over.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from docarray.errors import MissingExtra, UnknownName, near_miss
 
-__all__ = ["FORMATS", "ROOMS", "STORES", "require", "resolve"]
+__all__ = ["FORMATS", "ROOMS", "STORES", "known", "require", "resolve"]
 
 STORES: Final[Mapping[str, str]] = MappingProxyType({"memory": "docarray.rows:Slots"})
 """Storage names and what opens them."""
 
-FORMATS: Final[Mapping[str, str]] = MappingProxyType({"binary": "docarray.serialization.container"})
-"""File formats and the modules that read and write them."""
+FORMATS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "binary": "docarray.serialization.container:FORMAT",
+        "protobuf-array": "docarray.serialization.protobuf:ARRAY",
+        "protobuf": "docarray.serialization.protobuf:STREAM",
+        "pickle-array": "docarray.serialization.pickles:PICKLE_ARRAY",
+        "pickle": "docarray.serialization.pickles:STREAM",
+        "json": "docarray.serialization.json:JSON",
+        "ndjson": "docarray.serialization.json:NDJSON",
+        "csv": "docarray.serialization.csv:CSV",
+        "arrow": "docarray.serialization.arrow:ARROW",
+        "parquet": "docarray.serialization.arrow:PARQUET",
+    }
+)
+"""Format names and the `docarray.format.Format` of each."""
 
-ROOMS: Final[Mapping[str, str]] = MappingProxyType({"display": "docarray.display"})
-"""Rooms of higher floors that documents and arrays show themselves through."""
+ROOMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "display": "docarray.display",
+        "json": "docarray.serialization.json",
+        "csv": "docarray.serialization.csv",
+        "protobuf": "docarray.serialization.protobuf",
+        "dataframe": "docarray.serialization.dataframe",
+        "arrow": "docarray.serialization.arrow",
+        "container": "docarray.serialization.container",
+        "loaders": "docarray.loaders",
+    }
+)
+"""Rooms of other floors that documents and arrays show themselves, and are converted, through."""
 
 _KINDS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {"storage": STORES, "format": FORMATS, "room": ROOMS}
 )
+_GROUPS: Final[Mapping[str, str]] = MappingProxyType(
+    {"storage": "docarray.stores", "format": "docarray.formats"}
+)
+
+
+def known(kind: str) -> Iterator[str]:
+    """All names of a kind: 'storage', 'format' or 'room'; what is built in first.
+
+    Other distributions are looked for when one asks further than that, once in a process: it takes milliseconds.
+    """
+    built_in = _KINDS[kind]
+    yield from built_in
+    yield from sorted(_added(kind).keys() - built_in.keys())
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -35,15 +74,28 @@ def resolve(kind: str, name: str) -> Any:
     Raises:
         UnknownName: there is none; the message shows the closest.
 
-    >>> resolve('format', 'binary').__name__
-    'docarray.serialization.container'
+    >>> resolve('format', 'binary').name
+    'binary'
     """
-    known = _KINDS[kind]
-    if name not in known:
-        raise UnknownName(f"no {kind} is called {name!r}. {near_miss(name, known)}")
-    module, _, attribute = known[name].partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    built_in = _KINDS[kind]
+    if name in built_in:
+        module, _, attribute = built_in[name].partition(":")
+        found = importlib.import_module(module)
+        return getattr(found, attribute) if attribute else found
+    added = _added(kind)
+    if name in added:
+        return added[name].load()
+    raise UnknownName(f"no {kind} is called {name!r}. {near_miss(name, (*built_in, *added))}")
+
+
+@functools.cache
+def _added(kind: str) -> dict[str, Any]:
+    """The entry points of a kind by name."""
+    if kind not in _GROUPS:
+        return {}
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=_GROUPS[kind])}
 
 
 def require(module: str, why: str, install: str | None = None) -> Any:

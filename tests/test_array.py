@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from docarray import Document, DocumentArray
-from docarray.array import on_class
 from docarray.errors import (
     BadSelector,
     BadValue,
@@ -30,6 +29,7 @@ from docarray.errors import (
     UnknownField,
     UnknownName,
 )
+from docarray.porting import on_class
 
 sparse = pytest.importorskip("scipy.sparse", reason="pip install scipy")
 
@@ -167,7 +167,12 @@ def test_empty_makes_fresh_documents():
     assert 2 == len(DocumentArray.empty(2, storage="memory"))
 
 
-ON_CLASS = sorted(name for name, value in vars(DocumentArray).items() if isinstance(value, on_class))
+ON_CLASS = sorted(
+    value.__wrapped__.__name__
+    for kind in DocumentArray.__mro__
+    for value in vars(kind).values()
+    if isinstance(value, on_class)
+)
 
 
 @pytest.mark.parametrize("name", ON_CLASS)

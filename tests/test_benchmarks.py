@@ -22,6 +22,7 @@ def load(module: str):
         sys.path.remove(str(FOLDER))
 
 
+load("tasks_formats")  # adds its own
 tasks = load("tasks").TASKS
 # These measure a library that only `make bench` installs.
 PEERS = {task for task in tasks if task.startswith("faiss_")}

@@ -52,7 +52,7 @@ def test_what_was_cut_off_is_told_at_every_byte(name):
     packed = compression.compress(os.urandom(300), name)
 
     for size in range(len(packed)):
-        with pytest.raises(CorruptData, match="cut off|damaged"):
+        with pytest.raises(CorruptData, match=r"cut off|damaged"):
             compression.decompress(packed[:size], name)
 
 
@@ -100,7 +100,7 @@ def test_nothing_else_is_taken_for_compressed():
 
 
 def test_an_unknown_name_is_an_error_and_never_no_compression():
-    with pytest.raises(UnknownName, match="'lz5'. Did you mean 'lz4'"):
+    with pytest.raises(UnknownName, match=r"'lz5'\. Did you mean 'lz4'"):
         compression.compress(b"", "lz5")
     with pytest.raises(UnknownName):
         compression.decompress(b"", "zip")

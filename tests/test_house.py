@@ -22,7 +22,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*
 ROOMS = ("serialization", "storage")
 NO_NOUN = {"base", "common", "helper", "helpers", "misc", "mixin", "mixins", "util", "utils"}
 # Words that a test may be about although no module or page has them.
-ALSO = {"house", "behaviours", "benchmarks", "docs", "examples", "notebooks"}
+ALSO = {"house", "behaviours", "benchmarks", "docs", "examples", "fuzz", "notebooks"}
 
 
 def name(path: Path) -> str:

@@ -20,7 +20,7 @@ def rows(section: str) -> list[tuple[str, str]]:
     for line in body.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
         if len(cells) >= 3 and cells[1] in ("kept", "fixed", "renamed", "new", "dropped", "not yet"):
-            found += [(name, cells[1]) for name in re.findall(r"`([A-Za-z_.]+)`", cells[0])]
+            found += [(name, cells[1]) for name in re.findall(r"`([A-Za-z_0-9.]+)`", cells[0])]
     return found
 
 

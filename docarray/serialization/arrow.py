@@ -1451,8 +1451,9 @@ class Arrow(Format):
                 reader = pa.ipc.open_stream(pa.py_buffer(data))
             return _joined(_decoded_batch(pa, *batch) for batch in _batches(pa, reader))
 
-    def read(self, stream: BinaryIO, **options: Any) -> Iterator[Table]:
+    def read(self, stream: BinaryIO, *, compress: str | None = None, **options: Any) -> Iterator[Table]:
         """A table for each batch; no more than one is held."""
+        del compress  # the bytes say it themselves
         _refuse_options(options)
         pa = _pyarrow()
         with _loading("Arrow"):
@@ -1663,8 +1664,9 @@ class Parquet(Format):
             pa = _pyarrow()
             return _joined(_parquet_tables(pa, pa.BufferReader(pa.py_buffer(data)), len(data)))
 
-    def read(self, stream: BinaryIO, **options: Any) -> Iterator[Table]:
+    def read(self, stream: BinaryIO, *, compress: str | None = None, **options: Any) -> Iterator[Table]:
         """A table for each stretch of rows. A stream that cannot be sought is held whole: the index is at the end."""
+        del compress  # the bytes say it themselves
         _refuse_options(options)
         seekable = getattr(stream, "seekable", None)
         if seekable is None or not seekable() or stream.tell():
