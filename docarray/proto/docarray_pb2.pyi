@@ -24,7 +24,7 @@ class SparseNdArrayProto(_message.Message):
     indices: DenseNdArrayProto
     values: DenseNdArrayProto
     shape: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, indices: _Optional[_Union[DenseNdArrayProto, _Mapping]] = ..., values: _Optional[_Union[DenseNdArrayProto, _Mapping]] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, indices: _Optional[_Union[DenseNdArrayProto, _Mapping[str, object]]] = ..., values: _Optional[_Union[DenseNdArrayProto, _Mapping[str, object]]] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class NdArrayProto(_message.Message):
     __slots__ = ("dense", "sparse", "cls_name", "parameters")
@@ -36,7 +36,7 @@ class NdArrayProto(_message.Message):
     sparse: SparseNdArrayProto
     cls_name: str
     parameters: _struct_pb2.Struct
-    def __init__(self, dense: _Optional[_Union[DenseNdArrayProto, _Mapping]] = ..., sparse: _Optional[_Union[SparseNdArrayProto, _Mapping]] = ..., cls_name: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    def __init__(self, dense: _Optional[_Union[DenseNdArrayProto, _Mapping[str, object]]] = ..., sparse: _Optional[_Union[SparseNdArrayProto, _Mapping[str, object]]] = ..., cls_name: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
 
 class NamedScoreProto(_message.Message):
     __slots__ = ("value", "op_name", "description", "ref_id")
@@ -58,14 +58,14 @@ class DocumentProto(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: NamedScoreProto
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NamedScoreProto, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NamedScoreProto, _Mapping[str, object]]] = ...) -> None: ...
     class EvaluationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: NamedScoreProto
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NamedScoreProto, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NamedScoreProto, _Mapping[str, object]]] = ...) -> None: ...
     class ExactEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -115,10 +115,10 @@ class DocumentProto(_message.Message):
     evaluations: _containers.MessageMap[str, NamedScoreProto]
     _metadata: _struct_pb2.Struct
     exact: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., blob: _Optional[bytes] = ..., tensor: _Optional[_Union[NdArrayProto, _Mapping]] = ..., text: _Optional[str] = ..., granularity: _Optional[int] = ..., adjacency: _Optional[int] = ..., parent_id: _Optional[str] = ..., weight: _Optional[float] = ..., uri: _Optional[str] = ..., modality: _Optional[str] = ..., mime_type: _Optional[str] = ..., offset: _Optional[float] = ..., location: _Optional[_Iterable[float]] = ..., chunks: _Optional[_Iterable[_Union[DocumentProto, _Mapping]]] = ..., matches: _Optional[_Iterable[_Union[DocumentProto, _Mapping]]] = ..., embedding: _Optional[_Union[NdArrayProto, _Mapping]] = ..., tags: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., scores: _Optional[_Mapping[str, NamedScoreProto]] = ..., evaluations: _Optional[_Mapping[str, NamedScoreProto]] = ..., _metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., exact: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., blob: _Optional[bytes] = ..., tensor: _Optional[_Union[NdArrayProto, _Mapping[str, object]]] = ..., text: _Optional[str] = ..., granularity: _Optional[int] = ..., adjacency: _Optional[int] = ..., parent_id: _Optional[str] = ..., weight: _Optional[float] = ..., uri: _Optional[str] = ..., modality: _Optional[str] = ..., mime_type: _Optional[str] = ..., offset: _Optional[float] = ..., location: _Optional[_Iterable[float]] = ..., chunks: _Optional[_Iterable[_Union[DocumentProto, _Mapping[str, object]]]] = ..., matches: _Optional[_Iterable[_Union[DocumentProto, _Mapping[str, object]]]] = ..., embedding: _Optional[_Union[NdArrayProto, _Mapping[str, object]]] = ..., tags: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ..., scores: _Optional[_Mapping[str, NamedScoreProto]] = ..., evaluations: _Optional[_Mapping[str, NamedScoreProto]] = ..., _metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ..., exact: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DocumentArrayProto(_message.Message):
     __slots__ = ("docs",)
     DOCS_FIELD_NUMBER: _ClassVar[int]
     docs: _containers.RepeatedCompositeFieldContainer[DocumentProto]
-    def __init__(self, docs: _Optional[_Iterable[_Union[DocumentProto, _Mapping]]] = ...) -> None: ...
+    def __init__(self, docs: _Optional[_Iterable[_Union[DocumentProto, _Mapping[str, object]]]] = ...) -> None: ...

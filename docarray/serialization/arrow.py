@@ -1391,9 +1391,9 @@ class Arrow(Format):
     """
 
     name = "arrow"
-    suffixes = (".arrow", ".feather")
+    suffixes: tuple[str, ...] = (".arrow", ".feather")
     mime_type = "application/vnd.apache.arrow.file"
-    compressions = ("lz4", "zstd")
+    compressions: tuple[str, ...] = ("lz4", "zstd")
 
     def dumps(self, table: Table, **options: Any) -> bytes:
         sink = _pyarrow().BufferOutputStream()
@@ -1617,9 +1617,9 @@ class Parquet(Format):
     """
 
     name = "parquet"
-    suffixes = (".parquet",)
+    suffixes: tuple[str, ...] = (".parquet",)
     mime_type = "application/vnd.apache.parquet"
-    compressions = ("lz4", "gzip", "zstd")
+    compressions: tuple[str, ...] = ("lz4", "gzip", "zstd")
 
     def dumps(self, table: Table, **options: Any) -> bytes:
         sink = _pyarrow().BufferOutputStream()

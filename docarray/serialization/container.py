@@ -88,9 +88,9 @@ class Container(Format):
     """
 
     name = "binary"
-    suffixes = (".docarray",)
+    suffixes: tuple[str, ...] = (".docarray",)
     mime_type = "application/vnd.docarray"
-    compressions = ("zstd", "lz4")
+    compressions: tuple[str, ...] = ("zstd", "lz4")
     is_limited = True
 
     def recognises(self, head: bytes) -> bool:

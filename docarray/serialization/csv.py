@@ -52,7 +52,7 @@ class Csv(Format):
     """
 
     name = "csv"
-    suffixes = (".csv",)
+    suffixes: tuple[str, ...] = (".csv",)
     mime_type = "text/csv"
 
     def dumps(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -1026,7 +1026,7 @@ class Json(_Json):
     """
 
     name = "json"
-    suffixes = (".json",)
+    suffixes: tuple[str, ...] = (".json",)
     mime_type = "application/json"
     _exclude_none = False
 
@@ -1113,7 +1113,7 @@ class NDJson(_Json):
     """
 
     name = "ndjson"
-    suffixes = (".ndjson", ".jsonl", ".jsonlines", ".jl", ".ldjson")
+    suffixes: tuple[str, ...] = (".ndjson", ".jsonl", ".jsonlines", ".jl", ".ldjson")
     mime_type = "application/x-ndjson"
     _exclude_none = True
 

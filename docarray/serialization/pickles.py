@@ -1621,7 +1621,7 @@ class PickleArray(Format):
     """
 
     name = "pickle-array"
-    suffixes = (".pickle-array",)
+    suffixes: tuple[str, ...] = (".pickle-array",)
     is_chosen = False
 
     def recognises(self, head: bytes) -> bool:
@@ -1672,7 +1672,7 @@ class PickleDocument(Format):
     """
 
     name = "pickle"
-    suffixes = (".pickle",)
+    suffixes: tuple[str, ...] = (".pickle",)
     is_chosen = False
 
     def dumps(self, table: Table) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]

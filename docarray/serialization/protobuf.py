@@ -61,7 +61,7 @@ class ProtobufArray(Format):
     """
 
     name = "protobuf-array"
-    suffixes = (".protobuf-array",)
+    suffixes: tuple[str, ...] = (".protobuf-array",)
     mime_type = "application/x-protobuf"
 
     def dumps(  # pyright: ignore[reportIncompatibleMethodOverride]

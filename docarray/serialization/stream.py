@@ -101,7 +101,7 @@ class Stream(Format):
     A record by itself (`dumps_record`) is the document alone, without a head.
     """
 
-    compressions = ("lz4", "gzip", "bz2", "lzma", "zlib")
+    compressions: tuple[str, ...] = ("lz4", "gzip", "bz2", "lzma", "zlib")
     is_limited = True
 
     def __init__(
