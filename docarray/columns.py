@@ -530,7 +530,8 @@ def _uniform(rows: list[Any], name: str, *, plain: bool) -> Array | None:
         return None
     first = arrays[0]
     dtype, shape = first.dtype, first.shape
-    if dtype.kind not in "biufc" or any(a.dtype is not dtype and a.dtype != dtype for a in arrays):
+    dtypes = [array.dtype for array in arrays]  # mostly one object, so that `is` answers
+    if dtype.kind not in "biufc" or not all(other is dtype or other == dtype for other in dtypes):
         return None
     if not _says_all(dtype):  # RaggedTensors will say no to it
         return None

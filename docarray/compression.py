@@ -33,6 +33,8 @@ _MAGIC: Final = (
     ("zstd", b"\x28\xb5\x2f\xfd"),
 )
 
+_FIRST_BYTES: Final = frozenset(magic[:1] for _, magic in _MAGIC)
+
 
 def named(name: str | None) -> str | None:
     """The compression that is meant; None stays None.
@@ -52,6 +54,8 @@ def named(name: str | None) -> str | None:
 
 def recognised(head: bytes) -> str | None:
     """The compression that bytes begin with, by their first six; None for anything else, and for zlib."""
+    if head[:1] not in _FIRST_BYTES:
+        return None
     return next((name for name, magic in _MAGIC if head.startswith(magic)), None)
 
 

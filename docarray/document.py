@@ -820,8 +820,8 @@ class Document:
         Raises:
             UnknownName: no such format or compression. FieldTypeError: the format cannot say a value.
 
-        >>> Document(id='a', text='hi').to_bytes('protobuf')
-        b'\n\x01a"\x02hi'
+        >>> Document(id='a', text='hi').to_bytes('protobuf').hex()
+        '0a016122026869'
         """
         return exchange.dumps_record(record_of(self), protocol, compress, **options)
 

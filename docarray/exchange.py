@@ -117,6 +117,8 @@ def loads(
 def dumps_record(record: Record, protocol: str | None, compress: str | None, **options: Any) -> bytes:
     """One document as bytes; see `dumps`."""
     form = _named(protocol or DEFAULT)
+    if compress is None:
+        return form.dumps_record(record, **options)
     inside, outside = _split(form, compress)
     return compression.compress(form.dumps_record(record, **inside, **options), outside)
 
@@ -429,10 +431,12 @@ def _limit(form: Format, max_size: int | None) -> dict[str, Any]:
 def _unwrapped(
     view: memoryview, form: Format | None, compress: str | None, max_size: int | None
 ) -> memoryview:
-    head = bytes(view[:_HEAD])
     name = compression.named(compress)
-    if name is None and (form is None or not form.recognises(head)):
+    if name is None:
+        head = bytes(view[:_HEAD])
         name = compression.recognised(head)
+        if name is not None and form is not None and form.recognises(head):
+            name = None
     return view if name is None else memoryview(compression.decompress(view, name, max_size))
 
 

@@ -10,11 +10,12 @@ Rule 2: constructors are called on the class; what is loaded in pieces comes as 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TextIO, TypeAlias, TypeVar, cast, overload
 
 from docarray import exchange, files, loaders, remote
 from docarray.document import Document
@@ -39,6 +40,8 @@ else:
 __all__ = ["Porting", "on_class"]
 
 Target = str | os.PathLike[str] | BinaryIO
+TextTarget: TypeAlias = "Target | TextIO"
+TextSource: TypeAlias = "Source | TextIO"
 Flavour = Literal["jsonschema", "protobuf"]
 
 _BATCH = 1024
@@ -350,29 +353,36 @@ class Porting(MutableSequence[D], Generic[D]):
         return cls(_table_of_dicts(values, protocol, kwargs))
 
     def save_json(
-        self, file: Target, protocol: Flavour = "jsonschema", encoding: str = "utf-8", **kwargs: Any
+        self, file: TextTarget, protocol: Flavour = "jsonschema", encoding: str = "utf-8", **kwargs: Any
     ) -> None:
-        """Writes `to_json` to a file."""
-        with files.writing(file) as stream:
-            stream.write(self.to_json(protocol, **kwargs).encode(encoding, "surrogatepass"))
+        """Writes `to_json` to a file; one opened in text mode has an encoding of its own."""
+        text = self.to_json(protocol, **kwargs)
+        if (opened := _opened_as_text(file)) is not None:
+            opened.write(text)
+            return
+        with files.writing(cast("Target", file)) as stream:
+            stream.write(text.encode(encoding, "surrogatepass"))
 
     @on_class
     def load_json(
         cls,
-        file: Source,
+        file: TextSource,
         protocol: Flavour | None = "jsonschema",
         encoding: str = "utf-8",
         **kwargs: Any,
     ) -> Self:
         """The array of a file that `save_json` wrote."""
-        text = str(files.read_all(file), encoding, "surrogatepass")
+        if (opened := _opened_as_text(file)) is not None:
+            text = opened.read()
+        else:
+            text = str(files.read_all(cast("Source", file)), encoding, "surrogatepass")
         return cls.from_json(text, protocol, **kwargs)
 
     # ------------------------------------------------------------------------------------------ tables
 
     def save_csv(
         self,
-        file: Target,
+        file: TextTarget,
         flatten_tags: bool = True,
         exclude_fields: Sequence[str] | None = None,
         dialect: Any = "excel",
@@ -388,21 +398,21 @@ class Porting(MutableSequence[D], Generic[D]):
             with_header: whether the first line has the names.
             encoding: of the text.
         """
-        exchange.save(
-            [self._slots.table()],
-            file,
-            "csv",
-            flatten_tags=flatten_tags,
-            exclude_fields=exclude_fields,
-            dialect=dialect,
-            with_header=with_header,
-            encoding=encoding,
-        )
+        options: dict[str, Any] = {
+            "flatten_tags": flatten_tags,
+            "exclude_fields": exclude_fields,
+            "dialect": dialect,
+            "with_header": with_header,
+        }
+        if (opened := _opened_as_text(file)) is not None:
+            opened.write(self.to_bytes("csv", **options).decode("utf-8", "surrogatepass"))
+            return
+        exchange.save([self._slots.table()], cast("Target", file), "csv", encoding=encoding, **options)
 
     @on_class
     def load_csv(
         cls,
-        file: Source,
+        file: TextSource,
         field_resolver: Mapping[str, str] | None = None,
         encoding: str = "utf-8",
         **options: Any,
@@ -412,9 +422,13 @@ class Porting(MutableSequence[D], Generic[D]):
         Args:
             field_resolver: names of columns, and the fields that they are.
         """
-        return cls(exchange.load(file, "csv", field_resolver=field_resolver, encoding=encoding, **options))
+        if (opened := _opened_as_text(file)) is not None:
+            data = opened.read().encode("utf-8", "surrogatepass")
+            return cls(exchange.loads(data, "csv", field_resolver=field_resolver, **options))
+        source = cast("Source", file)
+        return cls(exchange.load(source, "csv", field_resolver=field_resolver, encoding=encoding, **options))
 
-    def save_embeddings_csv(self, file: Target, encoding: str = "utf-8", **kwargs: Any) -> None:
+    def save_embeddings_csv(self, file: TextTarget, encoding: str = "utf-8", **kwargs: Any) -> None:
         """Writes the matrix of embeddings, a line a document; keywords are those of `numpy.savetxt`.
 
         Raises:
@@ -423,8 +437,14 @@ class Porting(MutableSequence[D], Generic[D]):
         matrix = cast("Any", self).embeddings
         if matrix is None:
             raise MissingEmbedding("the documents have no embeddings: compute them first, with `embed`")
-        with files.writing(file) as stream:
-            resolve("room", "csv").save_embeddings_csv(matrix, stream, encoding=encoding, **kwargs)
+        write = resolve("room", "csv").save_embeddings_csv
+        if (opened := _opened_as_text(file)) is not None:
+            lines = io.BytesIO()
+            write(matrix, lines, encoding="utf-8", **kwargs)
+            opened.write(lines.getvalue().decode())
+            return
+        with files.writing(cast("Target", file)) as stream:
+            write(matrix, stream, encoding=encoding, **kwargs)
 
     def to_dataframe(self, **kwargs: Any) -> Any:
         """A pandas DataFrame with a row for each document and a column for each field that any of them has."""
@@ -695,6 +715,11 @@ class Porting(MutableSequence[D], Generic[D]):
             FileNotFoundError: nothing was.
         """
         remote.delete(name, storage_options=storage_options)
+
+
+def _opened_as_text(file: object) -> TextIO | None:
+    """A file that was opened in text mode; None for any other source or target."""
+    return cast("TextIO", file) if isinstance(file, io.TextIOBase) else None
 
 
 def _joined(cls: Callable[[Table], Any], tables: Iterator[Table]) -> Any:

@@ -23,17 +23,18 @@ import numpy as np
 from docarray import tensors
 from docarray.columns import Column, TextColumn, UniformTensors, column_of
 from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags
-from docarray.errors import FieldTypeError, MissingDocument
+from docarray.errors import BadValue, FieldTypeError, MissingDocument
 from docarray.idmap import IdMap
 from docarray.schema import FIELDS
 from docarray.score import Scores
-from docarray.table import DocsColumn, Table
+from docarray.table import DEEPEST, DocsColumn, Table
 from docarray.tensors import Array
 from docarray.vectors import Gathered, Vectors
 
 __all__ = ["Rows", "RowsSpan", "Several", "Slots", "gc_paused", "tabulate"]
 
-_AHEAD: Final = 256
+_AHEAD: Final = 4096
+_DEEP: Final = 12
 
 
 @contextmanager
@@ -387,7 +388,10 @@ class Slots:
                 self.rows.docs(window if type(window) is range else [i for i in window if type(i) is int])
                 ahead = position + step
                 step = min(2 * step, _AHEAD)  # the loop is going to touch these
-            yield self.get(position)
+            item = self.items[position]
+            if type(item) is int:
+                item = cast("Rows", self.rows).made.get(item)
+            yield self.get(position) if item is None else item
             position += 1
 
     def hits(self, positions: Sequence[int]) -> list[Document]:
@@ -481,15 +485,18 @@ class Slots:
             return None
         return items if all(type(i) is int and i not in made for i in items) else None
 
-    def table(self) -> Table:
-        """The array as columns; values are shared with the documents, not copied."""
+    def table(self, depth: int = 0) -> Table:
+        """The array as columns; values are shared with the documents, not copied.
+
+        `depth` is how many levels of documents are above these.
+        """
         numbers = self.untouched
         if numbers is not None and self.rows is not None and self.rows.is_whole():
             table = self.rows.table
             if numbers == range(len(table)):
                 return table
             return self.rows._cut(numbers)
-        return tabulate(self)
+        return tabulate(self, depth)
 
     # -------------------------------------------------------------------------------------- ids
 
@@ -772,25 +779,53 @@ def _comprehend(name: str | None, docs: Sequence[Document], of_doc: Callable[[Do
     if name == "tags":
         return [doc._tags for doc in docs]
     if name is None:
-        return [doc.id for doc in docs]
+        return [key if type(key := doc._id) is str else doc.id for doc in docs]
     return [of_doc(doc) for doc in docs]
 
 
-def tabulate(slots: Slots) -> Table:
+def tabulate(slots: Slots, depth: int = 0) -> Table:
     """Documents as columns. Fields that none of them uses get no column; nested documents become a child table.
 
     Raises:
         FieldTypeError: an element is no Document; or a document holds what no column can (the message names it).
+        BadValue: documents are nested more than 128 levels deep, or in themselves.
     """
+    if depth > DEEPEST:
+        raise BadValue(f"documents are nested more than {DEEPEST} levels deep")
+    if depth == _DEEP:
+        _refuse_cycles(slots)
     if slots.rows is None and all(issubclass(kind, Document) for kind in set(map(type, slots.items))):
         columns = _columns_of(slots.items)
     else:
         columns = _columns_by_field(slots)
     for name in _NESTED:
-        nested = _tabulate_nested(slots, name)
+        nested = _tabulate_nested(slots, name, depth + 1)
         if nested is not None:
             columns[name] = nested
     return Table(columns, len(slots), _checked_ids(slots))
+
+
+def _refuse_cycles(slots: Slots) -> None:
+    """Looks for a document that is nested in itself, where the depth makes one wonder: each level may double."""
+    done: set[int] = set()
+    for root in slots.docs():
+        path: dict[int, Any] = {}  # who is above, with those below that are still to come
+        stack = [root._target()]
+        while stack:
+            doc = stack[-1]
+            if id(doc) not in path:
+                path[id(doc)] = iter(
+                    [below._target() for name in _NESTED for below in doc._nested(name) or ()]
+                )
+            below = next((one for one in path[id(doc)] if id(one) not in done), None)
+            if below is None:
+                del path[id(doc)]
+                done.add(id(doc))
+                stack.pop()
+            elif id(below) in path:
+                raise BadValue(f"document {below.id!r} is nested in itself")
+            else:
+                stack.append(below)
 
 
 _NESTED: Final = ("chunks", "matches")
@@ -880,15 +915,17 @@ def _checked_ids(slots: Slots) -> list[str]:
     return ids
 
 
-def _tabulate_nested(slots: Slots, name: str) -> DocsColumn | None:
+def _tabulate_nested(slots: Slots, name: str, depth: int) -> DocsColumn | None:
     numbers = slots.untouched
     if numbers is not None and slots.rows is not None and slots.rows.is_whole():
         column = slots.rows.table.columns.get(name)
         return cast(
             "DocsColumn | None", column.take(np.array(numbers, np.intp)) if column is not None else None
         )
-    slot = "_" + name
-    raw = [getattr(doc, slot) for doc in slots.docs()]
+    docs = slots.docs()
+    raw: list[Any] = [doc._chunks for doc in docs] if name == "chunks" else [doc._matches for doc in docs]
+    if set(map(type, raw)) <= {type(None)}:
+        return None
     counts = [0 if nested is None else len(nested) for nested in raw]
     if not any(counts):
         return None
@@ -896,8 +933,8 @@ def _tabulate_nested(slots: Slots, name: str) -> DocsColumn | None:
     np.cumsum(counts, out=offsets[1:])
     filled = [_slots_of(nested) for nested, count in zip(raw, counts, strict=True) if count]
     if len(filled) == 1:
-        return DocsColumn(offsets, filled[0].table())
-    return DocsColumn(offsets, tabulate(Slots([doc for below in filled for doc in below.docs()])))
+        return DocsColumn(offsets, filled[0].table(depth))
+    return DocsColumn(offsets, tabulate(Slots([doc for below in filled for doc in below.docs()]), depth))
 
 
 def _slots_of(nested: Any) -> Slots:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,14 @@ import pytest
 from everything import alike_array, difference, everything_array
 
 from docarray import Document, DocumentArray, exchange
-from docarray.errors import CorruptData, FieldTypeError, UnknownName, UnsupportedFormat
+from docarray.errors import (
+    BadValue,
+    CorruptData,
+    FieldTypeError,
+    UnknownName,
+    Unsupported,
+    UnsupportedFormat,
+)
 from docarray.registry import FORMATS, known, resolve
 
 pytest.importorskip("lz4", reason='pip install "docarray[compression]"')
@@ -251,6 +259,79 @@ def test_nothing_to_write(tmp_path):
     for name in SUFFIXES:
         DocumentArray.save_stream(iter([]), tmp_path / name)
         assert 0 == len(DocumentArray.load(tmp_path / name)), name
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_everything_goes_through_every_format(name):
+    """The exam: each kind of value, three levels deep; types, dtypes, NaN and -0.0 come back as they were."""
+    da = everything_array()
+
+    assert difference(list(da), list(DocumentArray.from_bytes(da.to_bytes(name), name))) is None
+
+
+WAYS = {
+    "dicts": lambda da: DocumentArray.from_list(da.to_list()),
+    "json": lambda da: DocumentArray.from_json(da.to_json()),
+    "json of protobuf": lambda da: DocumentArray.from_json(da.to_json("protobuf"), "protobuf"),
+    "messages": lambda da: DocumentArray.from_protobuf(da.to_protobuf()),
+    "dataframe": lambda da: DocumentArray.from_dataframe(da.to_dataframe()),
+    "arrow": lambda da: DocumentArray.from_arrow(da.to_arrow()),
+    "base64": lambda da: DocumentArray.from_base64(da.to_base64()),
+    "pickling": lambda da: pickle.loads(pickle.dumps(da)),
+    "one by one": lambda da: DocumentArray([Document.from_bytes(bytes(doc)) for doc in da]),
+    "one by one, protobuf": lambda da: DocumentArray(
+        [Document.from_bytes(doc.to_bytes("protobuf"), "protobuf") for doc in da]
+    ),
+    "one by one, JSON": lambda da: DocumentArray([Document.from_json(doc.to_json()) for doc in da]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_everything_goes_every_other_way(way):
+    pytest.importorskip("pandas", reason='pip install "docarray[pandas]"')
+    da = everything_array()
+
+    assert difference(list(da), list(WAYS[way](da))) is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_tensors_of_torch_go_through_every_format(name):
+    torch = pytest.importorskip("torch", reason="pip install torch==2.13.0")
+    values = [
+        torch.tensor([1.5, 2.5]),
+        torch.tensor([[1, 2]], dtype=torch.int8),
+        torch.tensor([1.5, -0.0], dtype=torch.bfloat16),
+        torch.tensor([1.5], dtype=torch.float16),
+        torch.tensor(3.0, dtype=torch.float64),
+        torch.tensor([True, False]),
+        torch.tensor([1j]),
+    ]
+    da = DocumentArray([Document(id=str(i), embedding=value) for i, value in enumerate(values)])
+
+    back = DocumentArray.from_bytes(da.to_bytes(name), name)
+
+    assert difference([doc.embedding for doc in da], [doc.embedding for doc in back]) is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_document_in_itself_is_refused(name):
+    doc = Document(id="ring")
+    doc.chunks = [Document(id="a", matches=[doc, Document(id="b", chunks=[doc, doc])])]
+
+    with pytest.raises(BadValue, match=r"document '(ring|a|b)' is nested in itself"):
+        DocumentArray([doc]).to_bytes(name)
+    with pytest.raises(BadValue, match="nested in itself"):
+        doc.to_bytes(name)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_documents_nested_too_deep_are_refused(name):
+    doc = Document(id="bottom")
+    for number in range(200):
+        doc = Document(id=str(number), chunks=[doc])
+
+    with pytest.raises((BadValue, Unsupported), match="levels"):
+        doc.to_bytes(name)
 
 
 def test_everything_through_the_default():

@@ -130,6 +130,21 @@ def test_csv(da, tmp_path):
     assert "tags" not in (tmp_path / "y.csv").read_text().splitlines()[0].split("\t")
 
 
+def test_files_opened_as_text(da, tmp_path):
+    """As the old library took them."""
+    with open(tmp_path / "x.csv", "w", newline="") as file:
+        da.save_csv(file)
+    with open(tmp_path / "x.csv", newline="") as file:
+        assert same(da, DocumentArray.load_csv(file))
+    with open(tmp_path / "x.json", "w") as file:
+        da.save_json(file)
+    with open(tmp_path / "x.json") as file:
+        assert same(da, DocumentArray.load_json(file))
+    with open(tmp_path / "e.csv", "w") as file:
+        da.save_embeddings_csv(file)
+    assert np.array_equal(da.embeddings, np.loadtxt(tmp_path / "e.csv"))
+
+
 def test_csv_of_people(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("Title,Price\ntea,3\n")

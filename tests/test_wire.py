@@ -471,7 +471,9 @@ def test_vectors_that_are_missing(missing):
 
 
 @pytest.mark.parametrize(
-    "value", [np.array([object()]), np.ma.masked_array([1], [True]), np.zeros(2, [("a", "i4")])], ids=str
+    "value",
+    [np.array([object()]), np.ma.masked_array([1], [True]), np.zeros(2, [("a", "i4")])],
+    ids=["objects", "masked", "fields"],
 )
 def test_arrays_that_cannot_be_stored_are_named(value):
     for write in (encode_record, lambda record: encode_rows(table_of([record]))):
