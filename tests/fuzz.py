@@ -2,6 +2,7 @@
 
     python tests/fuzz.py                       a minute of each format
     python tests/fuzz.py --seconds 600 csv     ten of one
+    python tests/fuzz.py --keep                keeps a small input for each way of refusing one, too
 
 Whatever else happens is written to tests/data/fuzz/FORMAT/, where test_fuzz.py reads it for ever.
 """
@@ -11,11 +12,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import re
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from everything import alike_array, everything_array
@@ -94,14 +96,14 @@ def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
     return bytes(out)
 
 
-def attempt(name: str, data: bytes) -> str | None:
-    """What is wrong with how a reader takes these bytes; None where nothing is."""
+def attempt(name: str, data: bytes, refused: Callable[[str], object] = str) -> str | None:
+    """What is wrong with how a reader takes these bytes; None where nothing is. `refused` gets errors of ours."""
     begun = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         touch(DocumentArray.from_bytes(data, name, max_size=1 << 26))
-    except (FormatError, MissingExtra):
-        pass
+    except (FormatError, MissingExtra) as error:
+        refused(f"{type(error).__name__}: {error}")
     except Exception:
         return traceback.format_exc()
     taken = time.monotonic() - begun
@@ -124,6 +126,33 @@ def touch(array: DocumentArray[Document]) -> None:
         touch(doc.matches)
 
 
+def keep(name: str, data: bytes) -> Path:
+    path = FOLDER / name / hashlib.sha256(data).hexdigest()[:16]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def corpus(name: str, seconds: float, seed: int) -> dict[str, bytes]:
+    """Ways of refusing bytes, and the shortest input that was found for each."""
+    rng = random.Random(f"{name} {seed}")
+    pool = seeds(name)
+    pool = [data for data in pool if len(data) < 4000] or pool
+    found: dict[str, bytes] = {}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        data = mutated(rng.choice(pool), pool, rng)
+
+        def refused(message: str, data: bytes = data) -> None:
+            # Of a message its words: numbers and quoted parts change with every input.
+            way = re.sub(r"'[^']*'|\"[^\"]*\"|b'.*|[0-9a-fx]*[0-9][0-9a-fx]*", "", message)[:60]
+            if len(data) < len(found.get(way, bytes(2000))):
+                found[way] = data
+
+        attempt(name, data, refused)
+    return found
+
+
 def fuzz(name: str, seconds: float, seed: int) -> Iterator[tuple[bytes, str]]:
     """Bytes that a reader does not take as it should, and what it did."""
     rng = random.Random(f"{name} {seed}")
@@ -143,6 +172,7 @@ def main() -> int:
     parser.add_argument("formats", nargs="*", help="names of formats (all)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--keep", action="store_true", help="keep an input for each way of refusing one")
     options = parser.parse_args()
     faults: set[str] = set()
     for name in options.formats or FORMATS:
@@ -152,10 +182,10 @@ def main() -> int:
             if (kind := f"{name} {where} {last[:60]}") in faults:
                 continue
             faults.add(kind)
-            path = FOLDER / name / hashlib.sha256(data).hexdigest()[:16]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            print(f"{path}\n{fault}")
+            print(f"{keep(name, data)}\n{fault}")
+        if options.keep:
+            for data in corpus(name, options.seconds, options.seed).values():
+                keep(name, data)
     print(f"{len(faults)} kinds of faults")
     return bool(faults)
 

@@ -28,7 +28,18 @@ from typing import Any, BinaryIO, ClassVar, Final, Literal, cast
 import numpy as np
 
 from docarray import tagged
-from docarray.columns import Buffers, Column, RaggedTensors, UniformTensors, column_of, tensor_column
+from docarray.columns import (
+    BoolColumn,
+    Buffers,
+    Column,
+    JsonColumn,
+    NumberColumn,
+    RaggedTensors,
+    TextColumn,
+    UniformTensors,
+    column_of,
+    tensor_column,
+)
 from docarray.errors import (
     BadValue,
     CorruptData,
@@ -167,6 +178,8 @@ class _Writer:
             return [None if v is None else base64.b64encode(v).decode() for v in values]
         if kind == "text":
             return values
+        if kind == "json" and isinstance(column, JsonColumn) and _is_plain(column):
+            return [None if value is None else value.copy() for value in values]
         say = self._scored if kind == "scores" else self._said
         row, out = 0, list[Any]()
         try:
@@ -317,6 +330,21 @@ def _plain(value: Any) -> Any:
     elif kind is list:
         return [_plain(v) for v in cast("list[Any]", value)]
     raise _Odd
+
+
+def _is_plain(column: JsonColumn) -> bool:
+    """Whether `_plain` would find nothing to do in any row: texts, truths and finite numbers below few keys."""
+    keyed = column.by_key()
+    if keyed is None or tagged.MARK in keyed:
+        return False
+    for cells in keyed.values():
+        if isinstance(cells, (TextColumn, BoolColumn)):
+            continue
+        if type(cells) is not NumberColumn or (
+            cells.data.dtype.kind == "f" and not np.isfinite(cells.data).all()
+        ):
+            return False
+    return True
 
 
 def _wrapped(value: Any) -> Any:
