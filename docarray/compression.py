@@ -11,14 +11,29 @@ import io
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, BinaryIO, Final, cast
 
 from docarray.errors import CorruptData, MissingExtra, UnknownName, near_miss
 
-__all__ = ["NAMES", "compress", "decompress", "limit_of", "named", "reader", "recognised", "writer"]
+__all__ = [
+    "NAMES",
+    "SUFFIXES",
+    "compress",
+    "decompress",
+    "limit_of",
+    "named",
+    "reader",
+    "recognised",
+    "writer",
+]
 
 NAMES: Final = ("lz4", "gzip", "bz2", "lzma", "zlib", "zstd")
 _ALIASES: Final = {"gz": "gzip", "xz": "lzma", "zst": "zstd"}
+SUFFIXES: Final = MappingProxyType(
+    {f".{name}": name for name in NAMES} | {f".{a}": n for a, n in _ALIASES.items()}
+)
+"""Suffixes of file names, and the compression that each means."""
 
 _STEP: Final = 1 << 20
 _FREE: Final = 1 << 28

@@ -63,12 +63,6 @@ T = TypeVar("T")
 DEFAULT: Final = "binary"
 _FLAVOURS: Final = ("jsonschema", "protobuf")
 _HEAD: Final = 64
-_COMPRESSION_SUFFIXES: Final = {
-    **{f".{name}": name for name in compression.NAMES},
-    ".gz": "gzip",
-    ".xz": "lzma",
-    ".zst": "zstd",
-}
 
 
 def dumps(table: Table, protocol: str | None = None, compress: str | None = None, **options: Any) -> bytes:
@@ -349,8 +343,8 @@ def _split(form: Format, compress: str | None) -> tuple[dict[str, Any], str | No
 def _by_suffixes(source: object) -> tuple[str | None, str | None]:
     """The format and the compression that the suffixes of a name say."""
     names = files.suffixes(source)
-    packed = [_COMPRESSION_SUFFIXES[suffix] for suffix in names if suffix in _COMPRESSION_SUFFIXES]
-    rest = {suffix for suffix in names if suffix not in _COMPRESSION_SUFFIXES}
+    packed = [compression.SUFFIXES[suffix] for suffix in names if suffix in compression.SUFFIXES]
+    rest = {suffix for suffix in names if suffix not in compression.SUFFIXES}
     form = next((form for form in _formats() if rest.intersection(form.suffixes)), None) if rest else None
     return form.name if form is not None else None, packed[-1] if packed else None
 

@@ -14,13 +14,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from docarray.errors import CorruptData
 from docarray.records import Record, records_of, table_of
 from docarray.table import Table
 
-__all__ = ["Format"]
+__all__ = ["LIBRARY", "Format"]
+
+LIBRARY: Final = "docarray 1.0.0.dev0"
+"""What a file says wrote it. The version stands here a second time: the package is above all of this."""
 
 
 class Format(ABC):

@@ -30,9 +30,10 @@ from docarray import compression, files, tensors
 from docarray.columns import BytesColumn, Column, TextColumn, column_of, tensor_column
 from docarray.document import Document
 from docarray.errors import BadValue, CorruptData, DocArrayError, FieldTypeError
+from docarray.garbage import gc_paused
 from docarray.intake import column_from, rows_of
 from docarray.registry import require, resolve
-from docarray.rows import Rows, gc_paused
+from docarray.rows import Rows
 from docarray.settle import settled
 from docarray.table import Table
 
@@ -74,7 +75,6 @@ _SUFFIXES: Final = {
     **dict.fromkeys((".jsonlines", ".ndjson", ".jsonl", ".jl", ".ldjson"), "json"),
     **dict.fromkeys((".csv", ".tcsv"), "csv"),
 }
-_PACKED: Final = {**{f".{n}": n for n in compression.NAMES}, ".gz": "gzip", ".xz": "lzma", ".zst": "zstd"}
 _SIDES: Final = frozenset({"document", "groundtruth"})
 
 _Part: TypeAlias = "Table | list[Pair]"
@@ -733,7 +733,7 @@ def _opened(source: Any, encoding: str, ended: Callable[[Any], bytes]) -> Genera
     else:
         suffix = next(reversed(files.suffixes(source)), "")
         with files.reading(source) as stream:
-            yield compression.reader(stream, _PACKED.get(suffix)), encoding
+            yield compression.reader(stream, compression.SUFFIXES.get(suffix)), encoding
 
 
 def _ended(line: Any) -> bytes:

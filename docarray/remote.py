@@ -38,6 +38,7 @@ from docarray.errors import (
     Unsupported,
     UnsupportedFormat,
 )
+from docarray.format import LIBRARY
 from docarray.progress import Bar, Show
 from docarray.registry import require, resolve
 from docarray.settle import settled
@@ -61,7 +62,6 @@ Target = str | os.PathLike[str]
 
 _FORMAT: Final = "docarray-parts"
 _VERSION: Final = 1
-_LIBRARY: Final = "docarray 1.0.0.dev0"
 _ENVIRONMENT: Final = "DOCARRAY_REMOTE"
 
 _PART: Final = 1 << 24
@@ -179,7 +179,7 @@ def push(
                 f"part {digest} of {url!r} is gone, or is not whole: somebody else pushes to this name. Push again"
             )
     created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    entry = Entry(name, url, rows, sum(size for _, size in parts), created, _LIBRARY, parts)
+    entry = Entry(name, url, rows, sum(size for _, size in parts), created, LIBRARY, parts)
     place.put(name + ".docarray.json", _written(entry))
     kept = {digest for digest, _ in parts}
     place.drop([f"{folder}/{digest}" for digest in sorted(before - kept) if digest in there])
@@ -536,7 +536,7 @@ class _Web:
         parts: list[bytes] = []
         left = limit
         try:
-            with urlopen(Request(url, headers={"User-Agent": _LIBRARY}), timeout=self._timeout) as answer:
+            with urlopen(Request(url, headers={"User-Agent": LIBRARY}), timeout=self._timeout) as answer:
                 while left and (part := answer.read(left)):
                     parts.append(part)
                     left -= len(part)
@@ -616,7 +616,7 @@ def _read(data: bytes, name: str, url: str) -> Entry:
     said = cast("dict[str, Any]", known)
     if said.get("version") != _VERSION:
         raise UnsupportedFormat(
-            f"a manifest of version {said.get('version')!r:.40}; this is {_LIBRARY}, which reads version {_VERSION}: "
+            f"a manifest of version {said.get('version')!r:.40}; this is {LIBRARY}, which reads version {_VERSION}: "
             "a newer version is needed"
         )
     try:

@@ -12,10 +12,8 @@ Rule 3: `da.items[i]` is read through `Slots.get`, which makes the Document and 
 
 from __future__ import annotations
 
-import gc
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -24,6 +22,7 @@ from docarray import tensors
 from docarray.columns import Column, TextColumn, UniformTensors, column_of
 from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags
 from docarray.errors import BadValue, FieldTypeError, MissingDocument
+from docarray.garbage import gc_paused
 from docarray.idmap import IdMap
 from docarray.schema import FIELDS
 from docarray.score import Scores
@@ -31,23 +30,10 @@ from docarray.table import DEEPEST, DocsColumn, Table
 from docarray.tensors import Array
 from docarray.vectors import Gathered, Vectors
 
-__all__ = ["Rows", "RowsSpan", "Several", "Slots", "gc_paused", "tabulate"]
+__all__ = ["Rows", "RowsSpan", "Several", "Slots", "tabulate"]
 
 _AHEAD: Final = 4096
 _DEEP: Final = 12
-
-
-@contextmanager
-def gc_paused() -> Generator[None]:
-    """Making many objects that stay makes the garbage collector look at all of them again and again, in vain."""
-    on = gc.isenabled()
-    if on:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 class Rows:

@@ -1251,7 +1251,7 @@ def test_one_document_is_wanted():
 
 
 def test_the_library_names_itself():
-    assert container._LIBRARY == f"docarray {docarray.__version__}"
+    assert container.LIBRARY == f"docarray {docarray.__version__}"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from docarray.columns import column_of
 from docarray.errors import BadValue, CorruptData, FieldTypeError, FormatError, Unsupported, UnsupportedFormat
 from docarray.records import records_of, table_of
 from docarray.serialization import container, pickles
-from docarray.serialization.pickles import _NAMES, PICKLE, PICKLE_ARRAY, STREAM, _Machine, _Reader
+from docarray.serialization.pickles import PICKLE, PICKLE_ARRAY, STREAM, _Reader
+from docarray.serialization.unpickling import NAMES, Machine
 from docarray.table import Table
 
 GOLDEN = Path(__file__).parent / "data" / "old"
@@ -536,7 +537,7 @@ class TestMachine:
         ]
         for value in values:
             data = pickle.dumps(value, protocol)
-            found = _Reader(_Machine(data), trusted=False).value(_Machine(data).run(), 0)
+            found = _Reader(Machine(data), trusted=False).value(Machine(data).run(), 0)
             assert difference(pickle.loads(data), found) is None
 
     @settings(max_examples=200, deadline=None)
@@ -550,7 +551,7 @@ class TestMachine:
     )
     def test_any_plain_value(self, value, protocol):
         data = pickle.dumps(value, protocol)
-        found = _Reader(_Machine(data), trusted=False).value(_Machine(data).run(), 0)
+        found = _Reader(Machine(data), trusted=False).value(Machine(data).run(), 0)
 
         assert difference(value, found) is None
 
@@ -833,7 +834,7 @@ class TestHostile:
                 ]
             )
             | st.sampled_from([op_text("x"), DOCUMENT, NDARRAY, FLOATS, OBJECTS, name("builtins", "set")])
-            | st.sampled_from(sorted(_NAMES)).map(lambda pair: name(*pair)),
+            | st.sampled_from(sorted(NAMES)).map(lambda pair: name(*pair)),
             max_size=30,
         )
     )
@@ -843,7 +844,7 @@ class TestHostile:
                 PICKLE_ARRAY.loads(memoryview(data))
 
     @settings(max_examples=300, deadline=None)
-    @given(st.sampled_from(sorted(_NAMES)), st.lists(st.sampled_from(ARGUMENTS), max_size=4), st.booleans())
+    @given(st.sampled_from(sorted(NAMES)), st.lists(st.sampled_from(ARGUMENTS), max_size=4), st.booleans())
     def test_any_name_with_any_arguments(self, pair, arguments, made):
         """No function of the list raises anything else, whatever it is given."""
         call = name(*pair) + (b")\x81" if made else b"(") + b"".join(arguments) + (b"b" if made else b"tR")

@@ -662,7 +662,7 @@ def test_a_bucket_is_no_array():
 def test_the_manifest_says_the_version_of_the_library():
     import docarray
 
-    assert f"docarray {docarray.__version__}" == remote._LIBRARY
+    assert f"docarray {docarray.__version__}" == remote.LIBRARY
 
 
 def test_a_name_of_another_type_is_refused():

@@ -45,7 +45,7 @@ from docarray.errors import (
     UnsupportedFormat,
     near_miss,
 )
-from docarray.format import Format
+from docarray.format import LIBRARY, Format
 from docarray.table import Table
 
 __all__ = ["FORMAT", "MAGIC", "VERSION", "Batches", "Container", "append", "describe", "open"]
@@ -53,7 +53,6 @@ __all__ = ["FORMAT", "MAGIC", "VERSION", "Batches", "Container", "append", "desc
 # A byte that is no text, the name, and line ends that a transfer as text would have changed.
 MAGIC: Final = b"\x89DOC\r\n\x1a\n"
 VERSION: Final = (1, 1)
-_LIBRARY: Final = "docarray 1.0.0.dev0"
 
 _PROLOGUE: Final = Struct("<8sHHI")  # magic, major, minor, flags
 _MARKER: Final = b"\x89BAT"
@@ -487,7 +486,7 @@ def _batch(table: Table, name: str | None = None) -> list[Any]:
         if end % _BLOCK:
             pieces.append(_ZEROS[end % _BLOCK :])
             end += -end % _BLOCK
-    header: dict[str, Any] = {"library": _LIBRARY, "form": form, "buffers": index}
+    header: dict[str, Any] = {"library": LIBRARY, "form": form, "buffers": index}
     size = end
     if name is not None:
         pieces, header["packed"] = _packed(pieces, name)
@@ -639,7 +638,7 @@ def _check_prologue(raw: bytes | bytearray | memoryview) -> int:
     _, major, minor, flags = cast("tuple[bytes, int, int, int]", _PROLOGUE.unpack(start))
     if major != VERSION[0] or flags:
         raise UnsupportedFormat(
-            f"a container of format {major}.{minor} (flags {flags:#x}); this is {_LIBRARY}, which reads format "
+            f"a container of format {major}.{minor} (flags {flags:#x}); this is {LIBRARY}, which reads format "
             f"{VERSION[0]}: a newer version is needed"
         )
     return minor
@@ -663,12 +662,12 @@ def _head(raw: bytearray | memoryview, at: int) -> _Head:
         raise CorruptData(f"this is no head of a batch: {_UNCHECKED}")
     if code not in _NAMES:
         raise UnsupportedFormat(
-            f"it is compressed with something unknown (code {code}), which {_LIBRARY} does not read: "
+            f"it is compressed with something unknown (code {code}), which {LIBRARY} does not read: "
             "a newer version is needed"
         )
     if flags:
         raise UnsupportedFormat(
-            f"it has the flags {flags:#x}, which {_LIBRARY} does not know: a newer version is needed"
+            f"it has the flags {flags:#x}, which {LIBRARY} does not know: a newer version is needed"
         )
     if (
         header_size > _LONGEST_HEADER

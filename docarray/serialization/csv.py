@@ -28,9 +28,10 @@ from docarray import tagged
 from docarray.columns import Column, JsonColumn, NumberColumn, Struct, TextColumn, column_of
 from docarray.errors import CorruptData, FieldTypeError, FormatError, UnknownField, UnknownName
 from docarray.format import Format
+from docarray.garbage import gc_paused
 from docarray.ids import new_ids
 from docarray.schema import FIELDS, Kind, field_named
-from docarray.serialization.json import gc_paused, joined, json_cells, table_of_cells, values_of_cells
+from docarray.serialization.json import joined, json_cells, table_of_cells, values_of_cells
 from docarray.table import Table
 from docarray.tensors import to_numpy
 

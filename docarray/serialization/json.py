@@ -13,14 +13,12 @@ from __future__ import annotations
 import base64
 import codecs
 import functools
-import gc
 import importlib
 import json
 import math
 import re
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any, BinaryIO, ClassVar, Final, Literal, cast
@@ -50,6 +48,7 @@ from docarray.errors import (
     near_miss,
 )
 from docarray.format import Format
+from docarray.garbage import gc_paused
 from docarray.ids import new_ids
 from docarray.records import Record, records_of, table_of
 from docarray.schema import FIELDS
@@ -61,7 +60,6 @@ __all__ = [
     "NDJSON",
     "from_dict",
     "from_dicts",
-    "gc_paused",
     "joined",
     "json_cells",
     "parsed",
@@ -395,19 +393,6 @@ _DENSE: Final = ("numpy", "list", "torch", "tensorflow", "paddle", "jax")
 
 
 # ---------------------------------------------------------------------------------------------- dicts to text
-
-
-@contextmanager
-def gc_paused() -> Generator[None]:
-    """Making many objects that stay makes the garbage collector look at all of them again and again, in vain."""
-    on = gc.isenabled()
-    if on:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 @functools.cache
