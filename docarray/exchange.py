@@ -2,9 +2,8 @@
 
 Rule 1: what is asked for by name is used. What is not is found by content, then by the suffixes of the name, then by
         a guess that only a format with no mark of its own may make.
-Rule 2: suffixes say what is in a file, so they go before arguments, as they always did: 'a.protobuf.lz4'.
-Rule 3: a compression that a format does not apply by itself is wrapped around the whole.
-Rule 4: whatever a format gave is settled before anyone sees it (settle.py), and its errors name the file.
+Rule 2: a compression that a format does not apply by itself is wrapped around the whole.
+Rule 3: whatever a format gave is settled before anyone sees it (settle.py), and its errors name the file.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from docarray.settle import settled
 from docarray.table import Table
 
 __all__ = [
+    "by_suffixes",
     "dumps",
     "dumps_record",
     "flavour_named",
@@ -148,11 +148,11 @@ def save(
     """Writes tables one after the other to a path, URL or binary file; see `dumps`.
 
     Formats that can are written piece by piece: memory is that of one table. A local path is replaced when all is
-    written and on disk. Suffixes of the name go before the arguments.
+    written and on disk. The suffixes of the name say what the arguments do not.
     """
-    said, packed = _by_suffixes(target)
-    form = _named(said or protocol or DEFAULT)
-    inside, outside = _split(form, packed or compress)
+    said, packed = by_suffixes(target)
+    form = _named(protocol or said or DEFAULT)
+    inside, outside = _split(form, compress or packed)
     with files.writing(target) as stream, compression.writer(stream, outside) as wrapped:
         form.write(tables, wrapped, **inside, **options)
 
@@ -169,7 +169,7 @@ def load(
 
     Raises also FileNotFoundError.
     """
-    said, packed = _by_suffixes(source)
+    said, packed = by_suffixes(source)
     with _naming(source):
         path = files.path_of(source)
         if path is not None:
@@ -177,7 +177,8 @@ def load(
             if form is not None:
                 return settled(_told(form.load, path, **_limit(form, max_size), **options))
         view = _frozen(files.read_all(source))
-        return _read(view, protocol, packed or compress, tuple(filter(None, [said])), max_size, options)
+        hints = () if said is None or protocol is not None else (said,)
+        return _read(view, protocol, compress or packed, hints, max_size, options)
 
 
 def stream(
@@ -189,11 +190,11 @@ def stream(
     **options: Any,
 ) -> Iterator[Table]:
     """The tables of a source one after the other; memory is that of one where the format can be read so."""
-    said, packed = _by_suffixes(source)
+    said, packed = by_suffixes(source)
     with _naming(source), files.reading(source) as opened:
         head, whole = _peeked(opened)
-        compress = packed or compress
-        form = _told_or_certain(head, said or protocol)
+        compress = compress or packed
+        form = _named(protocol) if protocol is not None else _told_or_certain(head, said)
         inside: dict[str, Any] = {}
         if form is not None and compress in form.compressions:
             inside["compress"] = compress
@@ -227,7 +228,7 @@ def format_of(source: Source) -> tuple[str, str | None]:
     Raises:
         UnsupportedFormat: no format knows it. FileNotFoundError: nothing is there.
     """
-    said, packed = _by_suffixes(source)
+    said, packed = by_suffixes(source)
     with _naming(source), files.reading(source) as opened:
         head, whole = _peeked(opened)
         outer = None
@@ -340,7 +341,7 @@ def _split(form: Format, compress: str | None) -> tuple[dict[str, Any], str | No
     return {}, name
 
 
-def _by_suffixes(source: object) -> tuple[str | None, str | None]:
+def by_suffixes(source: object) -> tuple[str | None, str | None]:
     """The format and the compression that the suffixes of a name say."""
     names = files.suffixes(source)
     packed = [compression.SUFFIXES[suffix] for suffix in names if suffix in compression.SUFFIXES]
@@ -385,7 +386,7 @@ def _of_file(path: str, protocol: str | None) -> Format | None:
             return None
         head = opened.read(_HEAD)
     form = next((f for f in _formats() if f.is_chosen and f.recognises(head)), None)
-    return form if form is not None and protocol in (None, DEFAULT, form.name) else None
+    return form if form is not None and protocol in (None, form.name) else None
 
 
 # --------------------------------------------------------------------------------------------- reading

@@ -188,7 +188,12 @@ def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
     folder = os.path.dirname(target)
     beside = os.path.join(folder, f".docarray-{secrets.token_hex(8)}.tmp")
     # Not `tempfile`: its files are for their owner only, this one is to have the rights of any new file.
-    number = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        number = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        raise type(error)(
+            error.errno, error.strerror, os.fspath(path)
+        ) from None  # nobody asked for the other name
     try:
         with open(number, "w+b") as stream:
             yield stream

@@ -174,9 +174,9 @@ class Porting(MutableSequence[D], Generic[D]):
             file: a path, a URL of fsspec ('s3://...', 'memory://...'; needs fsspec), or a file opened in binary mode.
                 A local path is replaced when all is written and on disk, never before.
             file_format: a format as in `to_bytes`; None goes by the suffixes of the name ('da.json', 'da.csv',
-                'da.protobuf.lz4', 'da.parquet') and is the native one where they say nothing.
+                'da.protobuf.lz4', 'da.parquet'), and is the native one where they say nothing.
             encoding: of the text formats; None is UTF-8.
-            compress: a compression, where the name says none.
+            compress: a compression; None goes by the suffixes.
             append: more documents for a native file, which is made where there is none, instead of another in its
                 place. Who reads it meanwhile sees the old documents or all.
 
@@ -277,8 +277,9 @@ class Porting(MutableSequence[D], Generic[D]):
     def save_binary(
         self, file: Target, protocol: str | None = None, compress: str | None = None, **options: Any
     ) -> None:
-        """As `save`, under the old name."""
-        exchange.save([self._slots.table()], file, protocol, compress, **options)
+        """As `save`, under the old name; the suffixes of the name go before the arguments, as they did."""
+        said, packed = exchange.by_suffixes(file)
+        exchange.save([self._slots.table()], file, said or protocol, packed or compress, **options)
 
     @on_class
     def load_binary(
@@ -290,9 +291,10 @@ class Porting(MutableSequence[D], Generic[D]):
         streaming: bool = False,
         **options: Any,
     ) -> Any:
-        """As `load`, under the old name."""
+        """As `load`, under the old name; the suffixes of the name go before the arguments, as they did."""
         del _show_progress
-        return cls.load(file, protocol, compress=compress, streaming=streaming, **options)
+        said, packed = exchange.by_suffixes(file)
+        return cls.load(file, said or protocol, compress=packed or compress, streaming=streaming, **options)
 
     # ------------------------------------------------------------------------------------------ JSON
 

@@ -135,6 +135,25 @@ def test_what_is_asked_for_by_name_is_used(da, tmp_path):
         DocumentArray.load(path, "parquet")
 
 
+def test_what_is_asked_for_goes_before_the_name_of_the_file(da, tmp_path):
+    path = tmp_path / "x.json.gz"
+    da.save(path, "protobuf-array", compress="bz2")
+
+    assert path.read_bytes().startswith(b"BZh")
+    assert same(da, DocumentArray.load(path, "protobuf-array", compress="bz2"))
+    assert same(da, DocumentArray.load(path, "protobuf-array", compress="bz2", streaming=True))
+    with pytest.raises(CorruptData):
+        DocumentArray.load(path)
+
+
+def test_the_old_calls_take_the_name_of_the_file_first(da, tmp_path):
+    path = tmp_path / "x.protobuf.gz"
+    da.save_binary(path, protocol="pickle-array", compress="lz4")
+
+    assert same(da, DocumentArray.load_binary(path, protocol="pickle-array", compress="lz4"))
+    assert same(da, DocumentArray.load(path, "protobuf", compress="gzip"))
+
+
 def test_pickles_are_read_only_by_name(da):
     data = da.to_bytes("pickle-array")
 

@@ -103,6 +103,13 @@ def test_an_error_while_writing_to_a_url_leaves_no_half_object():
     assert not fsspec.filesystem("memory").exists("/files/half")
 
 
+def test_a_folder_that_is_not_there_is_told_with_the_name_that_was_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        broken_off(tmp_path / "nowhere" / "x")
+
+    assert str(tmp_path / "nowhere" / "x") == caught.value.filename
+
+
 def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"old")

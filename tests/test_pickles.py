@@ -43,7 +43,7 @@ from docarray.table import Table
 GOLDEN = Path(__file__).parent / "data" / "old"
 OLD = Path(__file__).parent.parent / ".venv-old" / "bin" / "python"
 VERSIONS = ("0.13.3", "0.21.0")
-old_library = pytest.mark.skipif(not OLD.exists(), reason="the old library is not installed in .venv-old")
+old_library = pytest.mark.skipif(not OLD.exists(), reason="the old library is not here: make .venv-old")
 
 # Run by the old library; wrote the golden files.
 MAKE = """
