@@ -8,7 +8,7 @@ Rule 3: whatever a format gave is settled before anyone sees it (settle.py), and
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 import io
 import json
@@ -217,7 +217,7 @@ def unbase64(text: str | bytes) -> bytes:
     if not isinstance(text, (str, bytes)):
         raise FieldTypeError(f"base64 is a str; got a {type(text).__name__}")
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:
         raise CorruptData(f"this is no base64: {error}") from None
 
