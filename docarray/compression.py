@@ -156,13 +156,18 @@ def reader(stream: BinaryIO, name: str | None, *, max_size: int | None = None) -
 
 
 @contextmanager
-def writer(stream: BinaryIO, name: str | None) -> Generator[BinaryIO]:
+def writer(stream: BinaryIO, name: str | None, *, checked: bool = True) -> Generator[BinaryIO]:
     """A file that packs what is written to it into another one; the end of the block ends the frame.
+
+    Args:
+        stream: a binary file.
+        name: one of NAMES or None, which gives the stream itself.
+        checked: whether the frame has a checksum, where it need not: not for who has one of his own.
 
     Raises:
         UnknownName: no such compression. MissingExtra: its package is not installed.
     """
-    packer = _packer(named(name))
+    packer = _packer(named(name), checked)
     if packer is None:
         yield stream
         return
@@ -192,8 +197,11 @@ class _Packing(io.RawIOBase):
 
 
 class _Lz4Packer:
-    def __init__(self, package: Any) -> None:
-        self._inner: Any = package.LZ4FrameCompressor(content_checksum=True)
+    def __init__(self, package: Any, checked: bool) -> None:
+        # Blocks of 4 MiB: of the usual 64 KiB each costs a start.
+        self._inner: Any = package.LZ4FrameCompressor(
+            block_size=package.BLOCKSIZE_MAX4MB, content_checksum=checked
+        )
         self._begun = False
 
     def compress(self, data: Any) -> bytes:
@@ -205,7 +213,7 @@ class _Lz4Packer:
         return self.compress(b"") + self._inner.flush()
 
 
-def _packer(name: str | None) -> Any:
+def _packer(name: str | None, checked: bool) -> Any:
     if name is None:
         return None
     if name == "gzip":
@@ -217,13 +225,13 @@ def _packer(name: str | None) -> Any:
     if name == "lzma":
         return _module("lzma").LZMACompressor()
     if name == "lz4":
-        return _Lz4Packer(_lz4())
-    return _zstd().ZstdCompressor(options=_zstd_options(None))
+        return _Lz4Packer(_lz4(), checked)
+    return _zstd().ZstdCompressor(options=_zstd_options(None, checked))
 
 
-def _zstd_options(level: int | None) -> dict[Any, int]:
+def _zstd_options(level: int | None, checked: bool = True) -> dict[Any, int]:
     parameter: Any = _zstd().CompressionParameter
-    options = {parameter.checksum_flag: 1}
+    options = {parameter.checksum_flag: int(checked)}
     return options if level is None else {**options, parameter.compression_level: level}
 
 

@@ -517,7 +517,7 @@ class _Pieces(list[Any]):
 def _packed(pieces: Iterable[Any], name: str) -> tuple[list[Any], int]:
     """The body as one compressed frame, and its length before the zeros that fill the last block."""
     packed = _Pieces()
-    with compression.writer(cast("BinaryIO", packed), name) as stream:
+    with compression.writer(cast("BinaryIO", packed), name, checked=False) as stream:
         for piece in pieces:
             stream.write(piece)
     size = sum(map(len, packed))
