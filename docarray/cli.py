@@ -494,20 +494,18 @@ def _plain_array(value: Any, arrays: bool) -> Any:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    tables = exchange.stream(options.file, options.source_format)
-    count = 0
-
-    def counted() -> Iterator[Table]:
-        nonlocal count
-        for table in tables:
-            count += len(table)
-            yield table
-
-    exchange.save(counted(), options.target, options.target_format)
-
     from docarray.display.facts import noun
+    from docarray.progress import Bar
 
-    _console().print(f"{noun(count, 'document')} written to {options.target}", soft_wrap=True)
+    with Bar("converting") as bar:
+
+        def counted() -> Iterator[Table]:
+            for table in exchange.stream(options.file, options.source_format):
+                yield table
+                bar.step(len(table))
+
+        exchange.save(counted(), options.target, options.target_format)
+    _console().print(f"{noun(bar.done, 'document')} written to {options.target}", soft_wrap=True)
     return 0
 
 

@@ -13,7 +13,16 @@ import base64
 import io
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableSequence,
+    Sequence,
+    Sized,
+)
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TextIO, TypeAlias, TypeVar, cast, overload
 
@@ -22,7 +31,7 @@ from docarray.document import Document
 from docarray.errors import BadValue, FieldTypeError, MissingEmbedding, NotOnInstance, Unsupported
 from docarray.files import Source
 from docarray.intake import admitted
-from docarray.progress import Show
+from docarray.progress import Bar, Show
 from docarray.registry import resolve
 from docarray.rows import Slots
 from docarray.settle import settled
@@ -247,11 +256,13 @@ class Porting(MutableSequence[D], Generic[D]):
         *,
         compress: str | None = None,
         batch_size: int = _BATCH,
+        show_progress: Show = None,
         **options: Any,
     ) -> None:
         """Writes documents as they come, of any iterable; memory is that of `batch_size` of them.
 
-        The arguments are those of `save`. Formats that cannot be written in pieces take all at once.
+        The arguments are those of `save`; `show_progress` is True, False, or None: on a terminal, where it takes
+        long. Formats that cannot be written in pieces take all at once.
 
         >>> from docarray import Document, DocumentArray
         >>> import io
@@ -262,7 +273,9 @@ class Porting(MutableSequence[D], Generic[D]):
         """
         if batch_size < 1:
             raise BadValue(f"batch_size={batch_size!r}: it is an int above 0")
-        exchange.save(_tables(docs, batch_size), file, file_format, compress, **options)
+        total = len(docs) if isinstance(docs, Sized) else None
+        tables = _counted(_tables(docs, batch_size), "writing", total, show_progress)
+        exchange.save(tables, file, file_format, compress, **options)
 
     @on_class
     def load_batches(cls, file: str | os.PathLike[str], *, verify: bool = False) -> Any:
@@ -292,9 +305,12 @@ class Porting(MutableSequence[D], Generic[D]):
         **options: Any,
     ) -> Any:
         """As `load`, under the old name; the suffixes of the name go before the arguments, as they did."""
-        del _show_progress
         said, packed = exchange.by_suffixes(file)
-        return cls.load(file, said or protocol, compress=packed or compress, streaming=streaming, **options)
+        if not streaming and not _show_progress:
+            return cls(exchange.load(file, said or protocol, packed or compress, **options))
+        tables = exchange.stream(file, said or protocol, packed or compress, **options)
+        counted = _counted(tables, "reading", None, _show_progress)
+        return _documents(counted) if streaming else cls(Table.concat(list(counted)))
 
     # ------------------------------------------------------------------------------------------ JSON
 
@@ -725,7 +741,15 @@ def _opened_as_text(file: object) -> TextIO | None:
 
 
 def _joined(cls: Callable[[Table], Any], tables: Iterator[Table]) -> Any:
-    return cls(Table.concat(list(tables)))
+    return cls(Table.concat(list(_counted(tables, "loading", None, None))))
+
+
+def _counted(tables: Iterable[Table], title: str, total: int | None, show: Show) -> Generator[Table]:
+    """Tables as they come, with progress in documents."""
+    with Bar(title, total, show=show) as bar:
+        for table in tables:
+            yield table
+            bar.step(len(table))
 
 
 def _documents(tables: Iterator[Table]) -> Generator[Document]:

@@ -232,6 +232,18 @@ def test_what_is_streamed_must_be_documents(tmp_path):
     assert [] == list(tmp_path.iterdir())
 
 
+def test_progress_is_told_in_documents(da, tmp_path):
+    seen = []
+
+    DocumentArray.save_stream(
+        iter(da), tmp_path / "x", batch_size=2, show_progress=lambda *at: seen.append(at)
+    )
+
+    assert (0, None, "writing") == seen[0]
+    assert (5, None, "writing") == seen[-1]
+    assert same(da, DocumentArray.load_binary(tmp_path / "x", _show_progress=False))
+
+
 def test_an_array_is_streamed_in_columns(tmp_path):
     da = DocumentArray.from_columns(id=list("abcde"), text=list("vwxyz"))
 
