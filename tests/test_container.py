@@ -36,7 +36,7 @@ from test_columns import junk, places, replaced
 from test_table import touch_all
 
 import docarray
-from docarray import Document, DocumentArray, compression
+from docarray import Document, DocumentArray, compression, files
 from docarray.columns import column_of, tensor_column
 from docarray.errors import (
     BadValue,
@@ -49,13 +49,28 @@ from docarray.errors import (
     UnsupportedFormat,
 )
 from docarray.serialization import container
-from docarray.serialization.container import FORMAT, MAGIC, append, dumps, load, loads, save
+from docarray.serialization.container import FORMAT, MAGIC, append
 from docarray.table import DocsColumn, Table
 
 GOLDEN = Path(__file__).parent / "data" / "v1.docarray"
 GOLDEN_1_1 = GOLDEN.with_name("v1_1.docarray")
 PROLOGUE = struct.Struct("<8sHHI")
 BATCH = struct.Struct("<4sIQQQHHIII")
+
+
+dumps, loads = FORMAT.dumps, FORMAT.loads
+
+
+def save(table, file, compress=None):
+    with files.writing(file) as stream:
+        FORMAT.write([table], stream, compress=compress)
+
+
+def load(file, **options):
+    if isinstance(file, str | os.PathLike):
+        return FORMAT.load(file, **options)
+    options.pop("verify", None)
+    return Table.concat(list(FORMAT.read(file, **options)))
 
 
 def sample() -> Table:
@@ -529,7 +544,7 @@ def test_a_file_too_large_to_be_private_is_mapped_read_only(tmp_path):
     DocumentArray.from_columns(embedding=np.ones((1000, 8192), np.float32)).save(path)
     code = """
 import resource, sys
-from docarray import Document, DocumentArray, compression
+from docarray import Document, DocumentArray, compression, files
 Document.from_bytes(Document(embedding=[1.0]).to_bytes())  # loads what is loaded on first use
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
 resource.setrlimit(resource.RLIMIT_DATA, ((used << 10) + (16 << 20),) * 2)

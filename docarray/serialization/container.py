@@ -26,7 +26,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from struct import Struct
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NamedTuple, Self, cast, overload
@@ -923,27 +922,3 @@ def _naming(path: str | os.PathLike[str]) -> Generator[None]:
 
 
 FORMAT: Final = Container()
-
-
-def dumps(table: Table, *, compress: str | None = None) -> bytes:
-    """As `FORMAT.dumps`."""
-    return FORMAT.dumps(table, compress=compress)
-
-
-def loads(data: bytes | bytearray | memoryview, **options: Any) -> Table:
-    """As `FORMAT.loads`."""
-    return FORMAT.loads(data, **options)
-
-
-def save(table: Table, file: str | Path | BinaryIO, *, compress: str | None = None) -> None:
-    """Writes a table as a container to a path, which is replaced when all is on disk, or to a binary file."""
-    with files.writing(file) as stream:
-        FORMAT.write([table], stream, compress=compress)
-
-
-def load(file: str | Path | BinaryIO, **options: Any) -> Table:
-    """As `FORMAT.load`; a file object is read from where it stands to the end of the container."""
-    if isinstance(file, (str, os.PathLike)):
-        return FORMAT.load(file, **options)
-    options.pop("verify", None)
-    return Table.concat(list(FORMAT.read(file, **options)))

@@ -95,7 +95,7 @@ class _Reader:
     def table(self, found: Any) -> Table:
         """What was read as a table."""
         if isinstance(found, OurContainer):
-            return container.loads(found.data)
+            return container.FORMAT.loads(found.data)
         if isinstance(found, OldDocuments):
             return _tabled([self.record(doc, 0) for doc in _docs_of(found)])
         if type(found) is OldDocument:
@@ -105,7 +105,7 @@ class _Reader:
             if all(type(doc) is OldDocument for doc in docs):
                 return _tabled([self.record(doc, 0) for doc in docs])
             if all(isinstance(doc, OurContainer) for doc in docs):
-                return Table.concat([container.loads(doc.data) for doc in docs])
+                return Table.concat([container.FORMAT.loads(doc.data) for doc in docs])
         raise UnsupportedFormat(f"a pickle of {shown(found)}, which is no document and no array of documents")
 
     def record(self, doc: Any, depth: int) -> Record:
