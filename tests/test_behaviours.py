@@ -475,3 +475,50 @@ def test_59_roots_come_in_the_order_of_hits():
     )
 
     assert ["y", "x"] == ids(da.find(np.array([1.0, 0.0]), on="@c", return_root=True))
+
+
+def test_60_types_of_tags_survive():
+    """Through the models of old, which made bools and floats of ints."""
+    tags = {
+        "f": 2.5,
+        "s": "1",
+        "inf": "Infinity",
+        "b": True,
+        "l": [1, "a"],
+        "d": {"x": 0},
+        "n": 0,
+        "one": 1,
+        "k": 3,
+    }
+
+    back = Document.from_dict(Document(tags=tags).to_dict()).tags
+
+    assert tags == back
+    assert [type(value) for value in tags.values()] == [type(value) for value in back.values()]
+
+
+def test_63_csv_has_a_line_for_each_and_one_above(da, tmp_path):
+    da.save_csv(tmp_path / "x.csv")
+
+    assert 4 == len((tmp_path / "x.csv").read_text().splitlines())
+
+
+def test_66_metadata_goes_through_every_protocol():
+    doc = Document(id="a")
+    doc._metadata["multi_modal_schema"] = {"title": {"position": 0, "type": "Text"}}
+
+    for protocol in ("binary", "protobuf", "pickle", "json"):
+        assert doc._metadata == Document.from_bytes(doc.to_bytes(protocol), protocol)._metadata
+    assert doc._metadata == Document.from_json(doc.to_json("protobuf"), "protobuf")._metadata
+
+
+def test_66_unknown_keys_go_to_tags_without_a_schema():
+    assert {"price": 3} == Document.from_dict({"id": "a", "price": 3}, protocol=None).tags
+
+
+def test_66_lines_with_a_groundtruth_are_pairs():
+    from docarray.document.generators import from_lines
+
+    (pair,) = from_lines(['{"document": {"text": "q"}, "groundtruth": {"text": "a"}}'])
+
+    assert ("q", "a") == (pair[0].text, pair[1].text)
