@@ -26,7 +26,7 @@ from collections.abc import (
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TextIO, TypeAlias, TypeVar, cast, overload
 
-from docarray import exchange, files, loaders, remote
+from docarray import exchange, files
 from docarray.document import Document
 from docarray.errors import BadValue, FieldTypeError, MissingEmbedding, NotOnInstance, Unsupported
 from docarray.files import Source
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import TypeVar as DefaultTypeVar
+
+    from docarray import loaders, remote
 
     D = DefaultTypeVar("D", bound=Document, default=Document)
 else:
@@ -517,7 +519,7 @@ class Porting(MutableSequence[D], Generic[D]):
             to_datauri: whether `uri` becomes a data URI with the content.
             seed: of the sampling.
         """
-        return _joined(cls, loaders.tables_from_files(
+        return _joined(cls, _loaders().tables_from_files(
             patterns, recursive, size, sampling_rate, read_mode, to_dataturi, exclude_regex,
             to_datauri=to_datauri, seed=seed,
         ))  # fmt: skip
@@ -545,7 +547,7 @@ class Porting(MutableSequence[D], Generic[D]):
             encoding: of the text.
             seed: of the sampling.
         """
-        return _joined(cls, loaders.tables_from_csv(
+        return _joined(cls, _loaders().tables_from_csv(
             file, field_resolver, size, sampling_rate, dialect, encoding, seed=seed
         ))  # fmt: skip
 
@@ -563,7 +565,7 @@ class Porting(MutableSequence[D], Generic[D]):
 
         The arguments are those of `from_csv`.
         """
-        return _joined(cls, loaders.tables_from_ndjson(fp, field_resolver, size, sampling_rate, seed=seed))
+        return _joined(cls, _loaders().tables_from_ndjson(fp, field_resolver, size, sampling_rate, seed=seed))
 
     @on_class
     def from_lines(
@@ -589,7 +591,7 @@ class Porting(MutableSequence[D], Generic[D]):
                 for `lines`.
             field_resolver, size, sampling_rate, encoding, seed: as in `from_csv`.
         """
-        return _joined(cls, loaders.tables_from_lines(
+        return _joined(cls, _loaders().tables_from_lines(
             lines, filepath, read_mode, line_format, field_resolver, size, sampling_rate,
             encoding=encoding, seed=seed,
         ))  # fmt: skip
@@ -613,7 +615,7 @@ class Porting(MutableSequence[D], Generic[D]):
             shuffle: whether they come in a random order.
             seed: of the shuffling.
         """
-        return _joined(cls, loaders.tables_from_ndarray(array, axis, size, shuffle, seed=seed))
+        return _joined(cls, _loaders().tables_from_ndarray(array, axis, size, shuffle, seed=seed))
 
     @on_class
     def from_huggingface_datasets(
@@ -637,7 +639,7 @@ class Porting(MutableSequence[D], Generic[D]):
         Raises:
             BadValue: no `split`; the message lists those there are.
         """
-        return _joined(cls, loaders.tables_from_huggingface_datasets(
+        return _joined(cls, _loaders().tables_from_huggingface_datasets(
             dataset_path, field_resolver, size, sampling_rate, filter_fields, **datasets_kwargs
         ))  # fmt: skip
 
@@ -673,7 +675,7 @@ class Porting(MutableSequence[D], Generic[D]):
         ['hi']
         """
         del public, branding
-        return remote.push(self._slots.table(), name, show=show_progress, storage_options=storage_options)
+        return _remote().push(self._slots.table(), name, show=show_progress, storage_options=storage_options)
 
     @on_class
     def pull(
@@ -696,7 +698,7 @@ class Porting(MutableSequence[D], Generic[D]):
             CorruptData: a part is damaged or missing. FileNotFoundError: nothing was pushed there.
         """
         return cls(
-            remote.pull(name, show=show_progress, local_cache=local_cache, storage_options=storage_options)
+            _remote().pull(name, show=show_progress, local_cache=local_cache, storage_options=storage_options)
         )
 
     cloud_push = push
@@ -716,11 +718,11 @@ class Porting(MutableSequence[D], Generic[D]):
             name: a URL of fsspec, or a folder.
             storage_options: as in `push`.
         """
-        entries = remote.listed(name, storage_options=storage_options)
+        entries = _remote().listed(name, storage_options=storage_options)
         if show_table:
             from rich.console import Console
 
-            Console().print(remote.rich_table(entries))
+            Console().print(_remote().rich_table(entries))
         return [entry.url for entry in entries]
 
     @staticmethod
@@ -732,12 +734,21 @@ class Porting(MutableSequence[D], Generic[D]):
         Raises:
             FileNotFoundError: nothing was.
         """
-        remote.delete(name, storage_options=storage_options)
+        _remote().delete(name, storage_options=storage_options)
 
 
 def _opened_as_text(file: object) -> TextIO | None:
     """A file that was opened in text mode; None for any other source or target."""
     return cast("TextIO", file) if isinstance(file, io.TextIOBase) else None
+
+
+# Both bring modules along that most programs never need: of the web, of CSV, of threads.
+def _loaders() -> Any:
+    return resolve("room", "loaders")
+
+
+def _remote() -> Any:
+    return resolve("room", "remote")
 
 
 def _joined(cls: Callable[[Table], Any], tables: Iterator[Table]) -> Any:

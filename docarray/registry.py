@@ -46,6 +46,7 @@ ROOMS: Final[Mapping[str, str]] = MappingProxyType(
         "arrow": "docarray.serialization.arrow",
         "container": "docarray.serialization.container",
         "loaders": "docarray.loaders",
+        "remote": "docarray.remote",
     }
 )
 """Rooms of other floors that documents and arrays show themselves, and are converted, through."""

@@ -179,3 +179,21 @@ def test_every_public_name_is_in_the_reference():
     public = {n for n in docarray.__all__ if not n.startswith("__")}
 
     assert sorted(n for n in public if not re.search(rf"\bdocarray\.{n}\b", text)) == []
+
+
+# What only some programs need: the web, threads, packages of extras, the rooms of formats.
+NOT_AT_ONCE = (
+    "http concurrent csv ssl asyncio google rich pandas pyarrow torch scipy fsspec orjson lz4 sqlite3 bz2 lzma "
+    "docarray.serialization docarray.loaders docarray.remote docarray.display docarray.proto"
+).split()
+
+
+def test_importing_docarray_loads_numpy_and_nothing_heavier():
+    code = "import sys, numpy; known = {*sys.modules}; import docarray; print(*{*sys.modules} - known)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+
+    assert "docarray.exchange" in loaded
+    assert [
+        name for name in NOT_AT_ONCE if any(one == name or one.startswith(name + ".") for one in loaded)
+    ] == []
