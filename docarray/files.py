@@ -24,6 +24,8 @@ __all__ = ["Source", "is_url", "mapped", "path_of", "read_all", "reading", "repl
 
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | bytes | bytearray | memoryview"
 
+_PIECE: Final = 1 << 20
+
 # Two letters at least: `C:\\data` is a path.
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
@@ -110,8 +112,9 @@ def writing(target: str | os.PathLike[str] | BinaryIO) -> Generator[BinaryIO]:
     """A target as a binary file to write to, for the time of a `with` block.
 
     A local path is replaced when the block ends, when all is on disk: who reads it sees the old file or the new one.
-    An error within the block leaves the old file, and nothing else, behind. A URL is written through fsspec, whose
-    stores show an object when it is whole; a file that is given is written to where it stands, and left open.
+    An error within the block leaves the old file, and nothing else, behind. What goes to a URL is gathered in a
+    temporary file, and written through fsspec when the block ends; a file that is given is written to where it
+    stands, and left open.
 
     Raises:
         FieldTypeError: it is neither path nor binary file. MissingExtra: a URL needs fsspec. OSError: as `open`.
@@ -122,14 +125,16 @@ def writing(target: str | os.PathLike[str] | BinaryIO) -> Generator[BinaryIO]:
             with replacing(path) as stream:
                 yield stream
             return
+        import shutil  # these two bring modules along that only URLs need
+        import tempfile
+
         store, key = _store_of(cast("str", target))
-        stream = store.open(key, "wb")
-        try:
-            yield stream
-        except BaseException:
-            _drop(store, key, stream)
-            raise
-        stream.close()
+        # Gathered here first: many stores drop what they had when a file is opened for writing.
+        with tempfile.TemporaryFile() as gathered:
+            yield cast("BinaryIO", gathered)
+            gathered.seek(0)
+            with store.open(key, "wb") as stream:
+                shutil.copyfileobj(gathered, stream, _PIECE)
         return
     if isinstance(cast("object", target), io.TextIOBase) or not hasattr(target, "write"):
         raise _no_file(target)
@@ -263,16 +268,6 @@ def _store_of(url: str) -> tuple[Any, str]:
         return cast("tuple[Any, str]", url_to_fs(url))
     except ImportError as error:  # fsspec names the package of the scheme
         raise MissingExtra(f"the URL {url!r} cannot be opened: {error}") from error
-
-
-def _drop(store: Any, key: str, stream: Any) -> None:
-    """Takes back an object of which half is written: what is uploaded in parts is not put together."""
-    with suppress(Exception):
-        stream.discard()
-    with suppress(AttributeError):
-        stream.closed = True  # what is still in its buffer goes nowhere
-    with suppress(Exception):
-        store.rm_file(key)
 
 
 def _no_file(value: object) -> FieldTypeError:

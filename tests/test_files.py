@@ -103,6 +103,16 @@ def test_an_error_while_writing_to_a_url_leaves_no_half_object():
     assert not fsspec.filesystem("memory").exists("/files/half")
 
 
+def test_an_error_while_writing_to_a_url_leaves_the_old_object():
+    with files.writing("memory://files/old") as stream:
+        stream.write(b"old")
+
+    with pytest.raises(ZeroDivisionError):
+        broken_off("memory://files/old")
+
+    assert b"old" == files.read_all("memory://files/old")
+
+
 def test_a_folder_that_is_not_there_is_told_with_the_name_that_was_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         broken_off(tmp_path / "nowhere" / "x")
