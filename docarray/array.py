@@ -50,7 +50,6 @@ from docarray.intake import (
     listed,
     nested_column,
     rows_of,
-    settle_contents,
     settle_media_types,
     several,
 )
@@ -59,6 +58,7 @@ from docarray.porting import Porting, on_class
 from docarray.rows import Slots
 from docarray.schema import FIELDS, field_named
 from docarray.score import NamedScore, Scores
+from docarray.settle import settle_contents
 from docarray.table import Table
 from docarray.tensors import Array
 

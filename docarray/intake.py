@@ -21,7 +21,6 @@ from docarray.document import Document, Links, media_type
 from docarray.errors import FieldTypeError, LengthError
 from docarray.rows import Slots
 from docarray.schema import field_named
-from docarray.settle import settle_contents as settle_contents
 from docarray.table import DocsColumn
 
 T = TypeVar("T")

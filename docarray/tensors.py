@@ -116,6 +116,11 @@ def to_numpy(value: Any) -> Array:
             dense = dense.float()
         return dense.numpy()
     if name in ("tensorflow", "paddle"):
+        if not hasattr(value, "numpy"):
+            raise FieldTypeError(
+                f"a {type(value).__name__} of {name} is no dense array: make it one first, as "
+                "`tensorflow.sparse.to_dense` does"
+            )
         return value.numpy()
     if name == "jax":
         return np.asarray(value)

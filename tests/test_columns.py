@@ -870,3 +870,11 @@ def test_read_array_shares_memory():
 def test_column_of_takes_no_documents():
     with pytest.raises(BadValue):
         column_of("docs", [])
+
+
+def test_a_sparse_tensor_of_tensorflow_is_refused_in_words():
+    """It has no `numpy()`; an AttributeError of its own reached the user."""
+    kind = type("SparseTensor", (), {"__module__": "tensorflow.python", "shape": (1, 4), "dtype": "float32"})
+
+    with pytest.raises(FieldTypeError, match="a SparseTensor of tensorflow is no dense array"):
+        column_of("tensor", [kind()]).to_buffers("embedding", {})
