@@ -15,8 +15,10 @@ __all__ = [
     "BadPath",
     "BadSelector",
     "BadValue",
+    "ClosedStore",
     "CorruptData",
     "DocArrayError",
+    "DuplicateDocument",
     "FieldTypeError",
     "FormatError",
     "LengthError",
@@ -27,9 +29,13 @@ __all__ = [
     "NotOnInstance",
     "OutOfRange",
     "ShapeError",
+    "StaleDocument",
+    "StoreError",
+    "StoreLocked",
     "UnknownField",
     "UnknownMetric",
     "UnknownName",
+    "UnknownOption",
     "Unsupported",
     "UnsupportedFormat",
     "near_miss",
@@ -67,6 +73,10 @@ class MissingDocument(DocArrayError, KeyError):
         return Exception.__str__(self)
 
 
+class DuplicateDocument(BadValue):
+    """A store has a document of that id already: ids are unique there. Nothing was written."""
+
+
 class MissingEmbedding(BadValue):
     """A search or a matrix over documents of which some have no embedding."""
 
@@ -91,6 +101,13 @@ class UnknownName(BadValue):
     """A storage, operator, format or option that does not exist."""
 
 
+class UnknownOption(UnknownName, KeyError):
+    """A setting of a storage that it does not have; the message names the closest."""
+
+    def __str__(self) -> str:  # as of MissingDocument
+        return Exception.__str__(self)
+
+
 class UnknownMetric(UnknownName, NotImplementedError):
     """A distance or evaluation metric that does not exist."""
 
@@ -101,6 +118,22 @@ class MissingExtra(DocArrayError, ImportError):
 
 class MissingGroundTruth(DocArrayError, RuntimeError):
     """An evaluation has nothing to compare with: neither documents with the right matches nor labels."""
+
+
+class StoreError(DocArrayError, OSError):
+    """A store cannot be reached, read or written: no room, no such server. What was committed is there."""
+
+
+class StoreLocked(StoreError, TimeoutError):
+    """Others kept a store locked for longer than one was willing to wait; the message says for how long, and who."""
+
+
+class ClosedStore(BadValue):
+    """The store of this array, or of this document, was closed."""
+
+
+class StaleDocument(BadValue):
+    """A container that was taken from a document of a store before somebody else changed that document."""
 
 
 class FormatError(BadValue):

@@ -17,7 +17,20 @@ from docarray.errors import MissingExtra, UnknownName, near_miss
 
 __all__ = ["FORMATS", "ROOMS", "STORES", "known", "require", "resolve"]
 
-STORES: Final[Mapping[str, str]] = MappingProxyType({"memory": "docarray.rows:Slots"})
+STORES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "memory": "docarray.rows:Slots",
+        "sqlite": "docarray.storage.sql:SqliteStore",
+        "sql": "docarray.storage.sql:SqlStore",
+        "postgres": "docarray.storage.sql:SqlStore",
+        "postgresql": "docarray.storage.sql:SqlStore",
+        "mysql": "docarray.storage.sql:SqlStore",
+        "mariadb": "docarray.storage.sql:SqlStore",
+        "hnswlib": "docarray.storage.hnsw:HnswStore",
+        "hnsw": "docarray.storage.hnsw:HnswStore",
+        "annlite": "docarray.storage.hnsw:AnnliteStore",
+    }
+)
 """Storage names and what opens them."""
 
 FORMATS: Final[Mapping[str, str]] = MappingProxyType(

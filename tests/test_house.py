@@ -22,7 +22,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*
 ROOMS = ("serialization", "storage")
 NO_NOUN = {"base", "common", "helper", "helpers", "misc", "mixin", "mixins", "util", "utils"}
 # Words that a test may be about although no module or page has them.
-ALSO = {"house", "behaviours", "benchmarks", "docs", "examples", "fuzz", "notebooks"}
+ALSO = {"house", "postgres", "behaviours", "benchmarks", "docs", "examples", "fuzz", "notebooks"}
+ALSO |= {"bounds", "crowd", "damage", "full", "kill", "locked", "misuse", "refused"}  # of tests/faults
 
 
 def name(path: Path) -> str:
