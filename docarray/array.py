@@ -24,7 +24,7 @@ import numpy as np
 from docarray import embedding as embedders
 from docarray import evaluate as evaluation
 from docarray import find as finding
-from docarray import progress, registry, tensors, text, traverse
+from docarray import progress, registry, stored, tensors, text, traverse
 from docarray.attributes import all_or_none, column_setter, setter, unsetter
 from docarray.columns import UniformTensors
 from docarray.distance import canonical
@@ -33,6 +33,7 @@ from docarray.errors import (
     BadSelector,
     BadValue,
     FieldTypeError,
+    MissingDocument,
     ShapeError,
     Unsupported,
 )
@@ -49,16 +50,17 @@ from docarray.intake import (
     counted_rows,
     listed,
     nested_column,
-    rows_of,
     settle_media_types,
     several,
 )
+from docarray.live import deferred
 from docarray.paths import parse_dunder, parse_traversal
 from docarray.porting import Porting, on_class
-from docarray.rows import Slots
+from docarray.rows import Slots, rows_of_matrix
 from docarray.schema import FIELDS, field_named
 from docarray.score import NamedScore, Scores
 from docarray.settle import settle_contents
+from docarray.stored import Stored
 from docarray.table import Table
 from docarray.tensors import Array
 
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar as DefaultTypeVar
 
+    from docarray.store import Store
+
     D = DefaultTypeVar("D", bound=Document, default=Document)
 else:
     D = TypeVar("D", bound=Document)
@@ -74,6 +78,7 @@ else:
 __all__ = ["DocumentArray"]
 
 _Default: Any = object()
+_AGAIN = 10
 _FIXED = {str, int, float, bool, type(None)}
 
 
@@ -84,14 +89,16 @@ class DocumentArray(Porting[D], Generic[D]):
         _docs: a Document, an iterable of them, a Table, or another array, of which this becomes a second view:
             what is appended to one is in the other (`copy=True`: deep copies with the same ids). Of chunks or
             matches, which know their parent, it is a list of its own.
-        storage: where the documents are; 'memory'.
+        storage: where the documents are: 'memory' unless given; 'sqlite', 'hnswlib', 'postgres', ... as
+            docs/storage.md has them. With `_docs`, these replace what the storage held before.
         copy: see `_docs`.
-        config: settings of the storage; memory has none.
-        subindex_configs: paths that are searched with `on=`; in memory every path can be.
+        config: settings of the storage, a dict or its config class; memory has none.
+        subindex_configs: paths that are searched with `on=`, and the settings of each that differ from those of the
+            storage; in memory every path can be searched.
 
     Raises:
         FieldTypeError: an element is no Document (the message names its position), or nothing can be iterated.
-        UnknownName: no storage of that name.
+        UnknownName: no storage of that name. UnknownOption: a setting that it does not have (a KeyError).
 
     >>> da = DocumentArray([Document(id='a', text='hello'), Document(id='b', text='world', price=3)])
     >>> da['b'].text, da[:, 'text'], da[-1:, 'tags__price']
@@ -107,17 +114,24 @@ class DocumentArray(Porting[D], Generic[D]):
     def __init__(
         self,
         _docs: Any = None,
-        storage: str = "memory",
+        storage: str | None = None,
         copy: bool = False,
         config: Any = None,
         subindex_configs: Mapping[str, Any] | None = None,
     ) -> None:
-        if storage != "memory":
-            registry.resolve("storage", storage)
         self._subindices = dict(subindex_configs or {})
+        if storage not in (None, "memory"):
+            self._slots = stored.opened(str(storage), config, self._subindices)
+            if _docs is not None:
+                self._replace(_docs)
+            return
+        if storage is None:
+            stored.refuse_settings(config)
         self._slots = Slots()
         if _docs is None:
             return
+        if storage is not None and isinstance(_docs, DocumentArray) and _docs._slots.store is not None:
+            _docs = cast("DocumentArray[Any]", _docs)._slots.table()  # asked for in memory, by name
         if isinstance(_docs, DocumentArray) and not copy:
             self._slots = cast("DocumentArray[Any]", _docs)._lent()
         elif isinstance(_docs, Slots):
@@ -130,9 +144,38 @@ class DocumentArray(Porting[D], Generic[D]):
                 docs = [copying.deepcopy(doc) for doc in docs]
             self._slots = Slots(self._admit(docs))
 
+    def _replace(self, docs: Any) -> None:
+        """Makes these the documents of a storage that was just opened; closes it where that cannot be."""
+        body = cast("Stored", self._slots)
+        try:
+            source = cast("DocumentArray[Any]", docs)._slots if isinstance(docs, DocumentArray) else None
+            if source is not None and source.store is not None:
+                source = Slots.of_table(source.table())  # it may be the same rows, which are about to go
+            with body.writing():
+                body.clear()
+                if isinstance(docs, Table):
+                    body.adopt(Slots.of_table(docs))
+                elif source is not None:
+                    body.adopt(source)
+                else:
+                    self.extend(cast("Any", docs))
+        except BaseException:
+            body.close()
+            raise
+
     def _lent(self) -> Slots:
         """The body for a second view of this array."""
         return self._slots
+
+    @property
+    def storage(self) -> str:
+        """Where the documents are: 'memory', 'sqlite', ..."""
+        return "memory" if self._slots.store is None else cast("Stored", self._slots).name
+
+    @property
+    def store(self) -> Store | None:
+        """The store that the array is on; None in memory."""
+        return self._slots.store
 
     @on_class
     def empty(cls, size: int = 0, **kwargs: Any) -> Self:
@@ -225,6 +268,8 @@ class DocumentArray(Porting[D], Generic[D]):
                     pass  # the message below says more
             elif kind is str and index[:1] != "@":
                 return slots.items[slots.position(index)]
+        elif kind is str and index[:1] != "@":
+            return slots.get(slots.position(index))
         if kind is slice:
             return DocumentArray(slots.select(index))
         return self._read(read_key(index, slots))
@@ -239,9 +284,13 @@ class DocumentArray(Porting[D], Generic[D]):
             return values if chosen.boxed else values[0]
         if names is None:
             return self._picked(chosen)
-        picked = self if chosen.positions == range(len(self)) else self._picked(chosen)
+        picked = self if self._is_all(chosen) else self._picked(chosen)
         columns = [picked._values(name) for name in names]
         return columns if len(columns) > 1 else columns[0]
+
+    def _is_all(self, chosen: Selection) -> bool:
+        positions = chosen.positions
+        return chosen.form == "many" and isinstance(positions, range) and positions == range(len(self))
 
     def _picked(self, chosen: Selection) -> DocumentArray[D]:
         if chosen.form == "many":
@@ -310,8 +359,9 @@ class DocumentArray(Porting[D], Generic[D]):
             self._slots.put(chosen.positions[0], self._admit([value])[0])
         elif chosen.form == "many":
             docs = self._admit(counted(listed(value), len(chosen.positions)))
-            for at, doc in zip(chosen.positions, docs, strict=True):
-                self._slots.put(at, doc)
+            with self._slots.writing():
+                for at, doc in zip(chosen.positions, docs, strict=True):
+                    self._slots.put(at, doc)
         else:
             targets = list(self._picked(chosen))
             docs = DocumentArray._admit(cast("Any", self), counted(listed(value), len(targets)))
@@ -332,8 +382,9 @@ class DocumentArray(Porting[D], Generic[D]):
             copying.copy(new) if new is not old and id(new) in moving else new
             for old, new in zip(targets, docs, strict=True)
         ]
-        for old, new in zip(targets, fresh, strict=True):
-            old._become(new, None if id(old) in roots else old._place)
+        with deferred():
+            for old, new in zip(targets, fresh, strict=True):
+                old._become(new, None if id(old) in roots else old._place)
 
     def _admitted_for(self, window: slice, value: Any) -> list[Any]:
         docs = listed(value)
@@ -353,8 +404,7 @@ class DocumentArray(Porting[D], Generic[D]):
             columns = counted(several(value), len(names))
         else:
             columns = [value]
-        whole = chosen.form == "many" and chosen.positions == range(len(self))
-        target = cast("DocumentArray[D]", self) if whole else picked
+        target = cast("DocumentArray[D]", self) if self._is_all(chosen) else picked
         steps = [
             (name, target._dealt(str(name), column)) for name, column in zip(names, columns, strict=True)
         ]
@@ -376,10 +426,10 @@ class DocumentArray(Porting[D], Generic[D]):
                 counted_rows(value, count)
                 if name == "embedding" and tensors.framework(value) in ("numpy", "torch", "scipy"):
                     return value
-                return rows_of(value)
+                return rows_of_matrix(value)
         if tensors.framework(value) not in (None, "list") and getattr(value, "ndim", 0):
             counted_rows(value, count)
-            return rows_of(value) if value.ndim > 1 else tensors.to_numpy(value).tolist()
+            return rows_of_matrix(value) if value.ndim > 1 else tensors.to_numpy(value).tolist()
         if isinstance(value, (list, tuple)):
             return counted(list(cast("Sequence[Any]", value)), count)
         if isinstance(value, dict):
@@ -416,16 +466,17 @@ class DocumentArray(Porting[D], Generic[D]):
                     )
                 _, places = gone.setdefault(id(body), (body, set()))
                 places.update(range(len(body)) if positions is None else positions)
-        for body, places in gone.values():
-            body.remove(sorted(places))
+        with deferred():
+            for body, places in gone.values():
+                body.remove(sorted(places))
 
     def append(self, value: D) -> None:
         """One more document at the end (0.1 us)."""
-        items = self._slots.items
-        if type(value) is Document and type(items) is list:
-            cast("list[Any]", items).append(value)
+        slots = self._slots
+        if type(value) is Document and type(slots) is Slots and type(slots.items) is list:
+            cast("Any", slots).items.append(value)
         else:
-            self._slots.extend(DocumentArray._admit(cast("Any", self), [value]))
+            slots.extend(DocumentArray._admit(cast("Any", self), [value]))
 
     def extend(self, values: Iterable[D]) -> None:
         """More documents at the end; all or none."""
@@ -433,7 +484,31 @@ class DocumentArray(Porting[D], Generic[D]):
             other = cast("DocumentArray[Any]", values)._slots
             if type(self) is DocumentArray and self._slots.adopt(other):
                 return
+        elif self._slots.store is not None and hasattr(values, "__next__"):
+            self._slots.extend(
+                self._admit([value])[0] for value in values
+            )  # of any length: it is not gathered
+            return
         self._slots.extend(self._admit(cast("list[Any]", values) if type(values) is list else listed(values)))
+
+    def upsert(self, values: Iterable[D]) -> None:
+        """Documents in place of those of the same ids, and at the end where there are none; all or none.
+
+        >>> da = DocumentArray([Document(id='a', text='old'), Document(id='b')])
+        >>> da.upsert([Document(id='c'), Document(id='a', text='new')])
+        >>> da[:, 'id'], da.texts
+        (['a', 'b', 'c'], ['new', '', ''])
+        """
+        docs = self._admit(listed(values))
+        if self._slots.store is not None:
+            cast("Stored", self._slots).upsert(docs)
+            return
+        for doc in docs:
+            at = self._slots.find_id(doc.id)
+            if at is None:
+                self._slots.extend([doc])
+            else:
+                self._slots.put(at, doc)
 
     def insert(self, index: SupportsIndex, value: D) -> None:
         """One more document, before position `index`, as of a list."""
@@ -472,7 +547,7 @@ class DocumentArray(Porting[D], Generic[D]):
         at = (
             self._slots.find_id(key) if isinstance(key, str) else None
         )  # the last one, where several have this id
-        if at is not None and self._slots._idmap().repeats:
+        if at is not None and self._slots.has_repeats:
             ids = self._slots.ids()
             at = next((i for i in window if ids[i] == key), None)
         if at is None or at not in window:
@@ -510,6 +585,9 @@ class DocumentArray(Porting[D], Generic[D]):
             if reverse:  # of equals the first stays the first, and what has no value stays at the end
                 keys = [name.removeprefix("-") if name.startswith("-") else f"-{name}" for name in keys]
             order = finding.sorted_positions(self._slots, keys)
+            if self._slots.store is not None:
+                cast("Stored", self._slots).reorder_ids(order)
+                return
         self._slots.reorder(order)
 
     def clear(self) -> None:
@@ -559,7 +637,8 @@ class DocumentArray(Porting[D], Generic[D]):
         return len(self) == len(theirs) and all(a == b for a, b in zip(self, theirs, strict=True))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} (length={len(self)}) at {id(self):#x}>"
+        where = "" if self._slots.store is None else f", storage={self.storage!r}"
+        return f"<{type(self).__name__} (length={len(self)}{where}) at {id(self):#x}>"
 
     # ------------------------------------------------------------------------------------------ columns
 
@@ -654,7 +733,7 @@ class DocumentArray(Porting[D], Generic[D]):
             value, name = cast("tuple[Any, str]", value)
         if value is not None and tensors.framework(value) not in (None, "list"):
             counted_rows(value, len(self))
-            value = rows_of(value)
+            value = rows_of_matrix(value)
         self[:, name] = None if value is None else several(value)
 
     # ------------------------------------------------------------------------------------------ walking
@@ -713,17 +792,21 @@ class DocumentArray(Porting[D], Generic[D]):
         on: str | None = None,
         *,
         sort: str | Sequence[str] | None = None,
+        text: str | Sequence[str] | None = None,
+        fusion: str = "rrf",
+        weights: Sequence[float] | None = None,
         normalization: tuple[float, float] | None = None,
         batch_size: int | None = None,
         use_scipy: bool = False,
         device: str = "cpu",
         num_worker: int = 1,
     ) -> Any:
-        """Documents that a filter keeps, or the nearest to vectors, exactly.
+        """Documents that a filter keeps, the nearest to vectors, those whose words fit best, or the two together.
 
         Args:
             query: a filter (dict): gives an array. A vector (d,): gives an array, nearest first. Vectors (q, d), a
-                Document or a DocumentArray with embeddings: gives a list with an array for each.
+                Document or a DocumentArray with embeddings: gives a list with an array for each. Text: words to look
+                for, by BM25; gives an array; several texts in a list: a list with an array for each.
             metric: 'cosine', 'euclidean', 'sqeuclidean', 'inner_product', a name of scipy.spatial.distance, or a
                 function of two matrices (q, d) and (n, d) that gives (q, n). Smaller is nearer.
             limit: how many at most; 20 for vectors and all for a filter unless given; None is all.
@@ -731,6 +814,10 @@ class DocumentArray(Porting[D], Generic[D]):
             exclude_self: leave out the document that has the id of the query Document.
             filter: only documents that it keeps are searched.
             only_id: results hold nothing but id and scores.
+            index: where words are looked for: 'text', or a path such as 'tags__title'.
+            text: words to look for beside vectors, one text for all or one for each. The two rankings become one:
+                `fusion='rrf'` is reciprocal rank fusion, with `weights` (of vectors, of words) if given. Each result
+                has scores of both where it stood among the first, and `scores['rrf']`.
             on: search the documents at this path, such as '@c'. `return_root`: give their root documents instead.
             sort: order what a filter keeps by this path; '-tags__price' is descending.
             normalization: (a, b): distances become scores from a, for the nearest, to b, for the farthest.
@@ -751,16 +838,28 @@ class DocumentArray(Porting[D], Generic[D]):
         if on is not None and on != "@r":
             return self._find_on(
                 on, query, metric, limit, metric_name, exclude_self, filter, only_id, index, return_root, sort,
-                normalization, batch_size,
+                normalization, batch_size, (text, fusion, weights),
             )  # fmt: skip
         return self._find(
-            query, metric, limit, metric_name, exclude_self, filter, only_id, index, sort, normalization, batch_size
+            query, metric, limit, metric_name, exclude_self, filter, only_id, index, sort, normalization, batch_size,
+            (text, fusion, weights),
         )  # fmt: skip
 
-    def _find(self, query: Any, metric: Any, limit: Any, metric_name: Any, exclude_self: bool, filter: Any,
-              only_id: bool, index: str, sort: Any, normalization: Any, batch_size: Any,
-              roots: list[D] | None = None) -> Any:  # fmt: skip
-        # `roots`: for each document of this array the one to give in its place.
+    def _find(self, *args: Any) -> Any:
+        for _ in range(0 if self._slots.store is None else _AGAIN):
+            try:
+                return self._find_once(*args)
+            except MissingDocument:  # somebody deleted what was found before it was read
+                continue
+        return self._find_once(*args)
+
+    def _find_once(self, query: Any, metric: Any, limit: Any, metric_name: Any, exclude_self: bool, filter: Any,
+              only_id: bool, index: str, sort: Any, normalization: Any, batch_size: Any, hybrid: Any,
+              roots: Any = None) -> Any:  # fmt: skip
+        # `roots`: for each place of this array the document to give instead.
+        text, fusion, weights = hybrid
+        if query is None and text is not None:
+            query, text = text, None
         if query is None:
             if filter is None:
                 raise BadValue("find() wants a query, a filter, or both")
@@ -768,19 +867,21 @@ class DocumentArray(Porting[D], Generic[D]):
                 raise BadValue("a filter is a dict, such as {'tags__price': {'$lt': 30}}")
             kept = self._filtered(filter, None if limit is _Default else finding.ask(limit), sort)
             return DocumentArray(self._slots.select(kept) if roots is None else [roots[at] for at in kept])
-        if isinstance(query, str) or (isinstance(query, list) and query and isinstance(query[0], str)):
-            raise Unsupported(
-                f"searching the words of {index!r} needs a storage with a text index; memory has none"
-            )
         if sort is not None:
             raise BadValue(
                 "sort= orders what a filter alone keeps; what is near a vector comes nearest first"
             )
+        most = finding.ask(20 if limit is _Default else limit)
+        if isinstance(query, str) or (isinstance(query, list) and query and isinstance(query[0], str)):
+            texts = [query] if isinstance(query, str) else finding.texts_of(cast("list[Any]", query))
+            worded = finding.words(self._slots, texts, most, index, filter)
+            hits = self._hits(worded, metric_name or "bm25", "bm25", "similarity", only_id, roots)
+            return hits[0] if isinstance(query, str) else hits
         vectors, single, ids = self._query_vectors(query)
         name = finding.score_name(metric, metric_name)
-        most = finding.ask(20 if limit is _Default else limit)
-        kept = None if filter is None else finding.positions_where(self._slots, filter)
-        if vectors is None or not len(self) or (kept is not None and not kept):
+        if filter is not None:
+            finding.check_filter(filter)
+        if vectors is None or not len(self):
             canonical(metric)
             nothing = [DocumentArray[D]() for _ in range(0 if vectors is None else vectors.shape[0])]
             return nothing[0] if single else nothing
@@ -788,8 +889,8 @@ class DocumentArray(Porting[D], Generic[D]):
             self._slots,
             vectors,
             metric=metric,
-            limit=most,
-            positions=kept,
+            limit=most if text is None or most is None else max(100, 3 * most),
+            condition=filter,
             leave_out=ids if exclude_self else None,
             normalization=normalization,
             batch_size=batch_size,
@@ -797,11 +898,32 @@ class DocumentArray(Porting[D], Generic[D]):
         better = (
             "similarity" if normalization is not None and normalization[0] > normalization[1] else "distance"
         )
-        made = self._hits(found, name, finding.score_name(metric, None), better, only_id, roots)
+        op_name = finding.score_name(metric, None)
+        if text is None:
+            made = self._hits(found, name, op_name, better, only_id, roots)
+            return made[0] if single else made
+        asked = finding.texts_for(text, vectors.shape[0])
+        deep = None if most is None else max(100, 3 * most)
+        worded = finding.words(self._slots, asked, deep, index, filter)
+        if exclude_self and ids is not None:
+            worded = [self._without(part, key) for part, key in zip(worded, ids, strict=True)]
+        ranked = finding.fused(found, worded, fusion, weights, most)
+        made = self._hits(ranked, fusion, fusion, "similarity", only_id, roots)
+        for source, *kind in ((found, name, op_name, better), (worded, "bm25", "bm25", "similarity")):
+            for (places, _), (others, values), docs in zip(ranked, source, made, strict=True):
+                known = dict(zip(others, values, strict=True))
+                for place, doc in zip(places, docs, strict=True):
+                    if place in known:
+                        _score(doc, known[place], *kind)
         return made[0] if single else made
 
-    def _filtered(self, condition: Mapping[str, Any], limit: int | None, sort: Any) -> list[int]:
-        kept = finding.positions_where(self._slots, condition)
+    def _without(self, found: finding.Found, key: str) -> finding.Found:
+        """What was found, without the document of an id."""
+        pairs = [(at, value) for at, value in zip(*found, strict=True) if self._slots._id_at(at) != key]
+        return [at for at, _ in pairs], [value for _, value in pairs]
+
+    def _filtered(self, condition: Mapping[str, Any], limit: int | None, sort: Any) -> list[Any]:
+        kept = finding.positions_where(self._slots, condition, limit if sort is None else None)
         if sort is not None:
             kept = finding.sorted_positions(self._slots, _sort_keys(sort), kept)
         return kept[:limit]
@@ -827,7 +949,7 @@ class DocumentArray(Porting[D], Generic[D]):
         op_name: str,
         better: str,
         only_id: bool,
-        roots: list[D] | None = None,
+        roots: Any = None,
     ) -> list[DocumentArray[D]]:
         flat = [position for positions, _ in found for position in positions]
         if only_id:
@@ -842,23 +964,24 @@ class DocumentArray(Porting[D], Generic[D]):
             part = docs[at : at + len(positions)]
             at += len(positions)
             for doc, value in zip(part, distances, strict=True):
-                score = NamedScore()
-                score._value, score._op_name, score._description = value, op_name, better
-                if doc._scores is None:
-                    doc._scores = Scores()
-                cast("Any", dict).__setitem__(doc._scores, name, score)
+                _score(doc, value, name, op_name, better)
             out.append(DocumentArray(Slots(part)))
         return out
 
     def _find_on(self, on: str, query: Any, metric: Any, limit: Any, metric_name: Any, exclude_self: bool,
                  filter: Any, only_id: bool, index: str, return_root: bool, sort: Any, normalization: Any,
-                 batch_size: Any) -> Any:  # fmt: skip
+                 batch_size: Any, hybrid: Any) -> Any:  # fmt: skip
         if not on.startswith("@"):
             raise BadValue(f"no subindex is available for on={on!r}: on= takes a path such as '@c'")
-        below = cast("DocumentArray[D]", self[on])
+        body = self._slots
+        if isinstance(body, Stored) and on in body.subs:
+            below, roots = DocumentArray[D](body.below(on)), body.roots_of(on) if return_root else None
+        else:
+            below = cast("DocumentArray[D]", self[on])
+            roots = self._roots_of(below) if return_root else None
         return below._find(
             query, metric, limit, metric_name, exclude_self, filter, only_id, index, sort, normalization, batch_size,
-            self._roots_of(below) if return_root else None,
+            hybrid, roots,
         )  # fmt: skip
 
     def _roots_of(self, below: DocumentArray[D]) -> list[D]:
@@ -896,8 +1019,9 @@ class DocumentArray(Porting[D], Generic[D]):
             self, metric, limit, metric_name, exclude_self, filter, only_id, on=on, normalization=normalization,
             batch_size=batch_size,
         )  # fmt: skip
-        for doc, matches in zip(self, found, strict=True):
-            doc.matches = matches
+        with deferred():
+            for doc, matches in zip(self, found, strict=True):
+                doc.matches = matches
 
     # ------------------------------------------------------------------------------------------ groups
 
@@ -958,12 +1082,12 @@ class DocumentArray(Porting[D], Generic[D]):
 
         Where both have a value, this array's stays; a document that has content keeps it, of whatever type.
         """
-        for doc in other:
-            at = self._slots.find_id(doc.id)
-            if at is None:
-                self.append(doc)
-            else:
-                _fill_up(self._slots.get(at), doc)
+        with self._slots.writing(), deferred():
+            for doc in other:
+                if self._slots.has(doc.id):
+                    _fill_up(self._slots.get(self._slots.position(doc.id)), doc)
+                else:
+                    self.append(doc)
         return self
 
     def reduce_all(self, others: Iterable[DocumentArray[D]]) -> Self:
@@ -1111,16 +1235,37 @@ class DocumentArray(Porting[D], Generic[D]):
     # ------------------------------------------------------------------------------------------ in and out
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (type(self), self.to_bytes(), getattr(self, "__dict__", None))
+        own = getattr(self, "__dict__", None)
+        if self._slots.store is not None and self._slots.store.config is not None:
+            return _reopened, (type(self), self.storage, self._slots.store.config, self._subindices, own)
+        if self._slots.store is not None:
+            return _restored, (type(self), self.storage, self._subindices, self.to_bytes(), own)
+        return _unpickled, (type(self), self.to_bytes(), own)
 
     def sync(self) -> None:
-        """Nothing to do in memory; storages write what they hold back."""
+        """Writes what a storage holds back, such as the graph of a vector index. Rows are written by each call."""
+        if self._slots.store is not None:
+            self._slots.store.sync()
+
+    def close(self) -> None:
+        """Closes the storage: calls on this array raise ClosedStore from then on. In memory there is nothing to close.
+
+        An array that nobody holds any more closes by itself; what was written is there in any case.
+        """
+        if self._slots.store is not None:
+            cast("Stored", self._slots).close()
 
     def __enter__(self) -> Self:
+        """On a storage all that is written inside is one transaction; an exception takes it back."""
+        if self._slots.store is not None:
+            cast("Stored", self._slots).enter()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.sync()
+        if self._slots.store is not None:
+            cast("Stored", self._slots).leave(*exception)
+        if not any(exception):
+            self.sync()
 
     # ------------------------------------------------------------------------------------------ on sight
 
@@ -1146,6 +1291,33 @@ def _unpickled(cls: type[DocumentArray[Any]], data: bytes, own: dict[str, Any] |
     if own:
         array.__dict__.update(own)
     return array
+
+
+def _reopened(
+    cls: type[DocumentArray[Any]], storage: str, config: Any, subs: dict[str, Any], own: dict[str, Any] | None
+) -> DocumentArray[Any]:
+    array = cls(storage=storage, config=config, subindex_configs=subs)
+    if own:
+        array.__dict__.update(own)
+    return array
+
+
+def _restored(
+    cls: type[DocumentArray[Any]], storage: str, subs: dict[str, Any], data: bytes, own: dict[str, Any] | None
+) -> DocumentArray[Any]:
+    array = cls(DocumentArray.from_bytes(data), storage=storage, subindex_configs=subs)
+    if own:
+        array.__dict__.update(own)
+    return array
+
+
+def _score(doc: Document, value: float, name: str, op_name: str, better: str) -> None:
+    """Says in the scores of a fresh hit how good it is."""
+    score = NamedScore.__new__(NamedScore)
+    score._value, score._op_name, score._description, score._ref_id = value, op_name, better, None
+    if doc._scores is None:
+        doc._scores = cast("Any", dict).__new__(Scores)
+    cast("Any", dict).__setitem__(doc._scores, name, score)
 
 
 def _read_only(array: Any) -> Any:

@@ -20,6 +20,7 @@ from docarray import tensors
 from docarray.document import Document, Links, copied
 from docarray.errors import BadValue, FieldTypeError, OutOfRange, UnknownField
 from docarray.intake import admitted, listed
+from docarray.live import deferred, is_live
 from docarray.paths import dunder, parse_dunder
 from docarray.schema import FIELDS
 from docarray.score import NamedScore, Scores
@@ -37,8 +38,9 @@ _EXACT = {
 
 def all_or_none(writes: list[Callable[[], Any]]) -> None:
     """Makes changes that were all found to be possible before the first is made."""
-    for write in writes:
-        write()
+    with deferred():
+        for write in writes:
+            write()
 
 
 def _nothing() -> None:
@@ -77,12 +79,22 @@ def setter(doc: Document, path: str | tuple[str | int, ...], value: Any) -> Call
         trial = copied(array)
         try:
             trial[at] = value
-            array[at] = array[at]
+            if not is_live(doc):
+                array[at] = array[at]
         except (TypeError, ValueError, RuntimeError) as error:
             raise BadValue(
                 f"{path!r} of document {doc.id!r} cannot be set to {value!r:.60}: {error}"
             ) from None
+        if is_live(doc) and len(parts) == 2:
+            return functools.partial(_set_in_array, doc, str(parts[0]), at, value)
     return functools.partial(operator.setitem, array, at, value)
+
+
+def _set_in_array(doc: Document, name: str, at: int, value: Any) -> None:
+    """Sets a number of an array that a document of a store hands out read-only: by another array."""
+    fresh = copied(getattr(doc, name))
+    fresh[at] = value
+    setattr(doc, name, fresh)
 
 
 def column_setter(

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from numbers import Real
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, cast
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from docarray.records import Record, cell_of, records_of
 from docarray.schema import FIELDS
 from docarray.score import Scores
 from docarray.text import Vocabulary, text_of, word_ids, words
+from docarray.watched import plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -108,6 +109,7 @@ class Document:
         "_vectors",
     )
 
+    _is_live: ClassVar[bool] = False  # whether it stands for a row of a store: see live.py
     _id: Any
     _content: Any
     _tags: dict[str, Any] | None
@@ -734,7 +736,7 @@ class Document:
                 setattr(self, name[1:], copying.deepcopy(docs, memo) if deep else docs)
 
     def __copy__(self) -> Document:
-        fresh = _class_of(self).__new__(_class_of(self))
+        fresh = class_of(self).__new__(class_of(self))
         _blank(fresh)
         fresh._copy_slots(self, deep=False)
         fresh._tags = None if self._tags is None else dict(self._tags)
@@ -742,7 +744,7 @@ class Document:
         return fresh
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Document:
-        fresh = _class_of(self).__new__(_class_of(self))
+        fresh = class_of(self).__new__(class_of(self))
         _blank(fresh)
         memo[id(self)] = fresh
         fresh._copy_slots(self, deep=True, memo=memo)
@@ -777,7 +779,7 @@ class Document:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, Document) or _class_of(self) is not _class_of(other):
+        if not isinstance(other, Document) or class_of(self) is not class_of(other):
             return NotImplemented
         for name, field in FIELDS.items():
             mine, theirs = self._filled(name), other._filled(name)
@@ -800,7 +802,7 @@ class Document:
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"<{_class_of(self).__name__} {self.non_empty_fields!r} at {self.id}>"
+        return f"<{class_of(self).__name__} {self.non_empty_fields!r} at {self.id}>"
 
     def __getattr__(self, name: str) -> Any:
         hint = "" if name.startswith("_") else f" {near_miss(name, _NAMES)}"
@@ -967,7 +969,7 @@ class Document:
         return doc
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if type(self) in (Document, _Alias):
+        if class_of(self) is Document:
             return _unpickled, (self.to_bytes(),)
         return cast("tuple[Any, ...]", super().__reduce__())
 
@@ -1112,16 +1114,16 @@ class _Alias(Document):
     def _target(self) -> Document:
         return _TARGET.__get__(self)
 
-
-def _stand_in(slot: str) -> Any:
-    return property(
-        lambda alias: getattr(_TARGET.__get__(alias), slot),
-        lambda alias, value: setattr(_TARGET.__get__(alias), slot, value),
-    )
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_TARGET.__get__(self), name, value)
 
 
-for _slot in Document.__slots__:
-    setattr(_Alias, _slot, _stand_in(_slot))
+def _stand_in(name: str) -> Any:
+    return property(lambda alias: getattr(_TARGET.__get__(alias), name))
+
+
+for _name in (*Document.__slots__, *FIELDS, "content"):
+    setattr(_Alias, _name, _stand_in(_name))
 
 
 class IdChanges:
@@ -1225,7 +1227,7 @@ def record_of(doc: Document) -> Record:
         nested = doc._nested(name)
         if nested:
             record[name] = records_of(nested._slots.table())
-    return record
+    return {name: plain(value) for name, value in record.items()} if doc._is_live else record
 
 
 def _put_raw(doc: Document, name: str, value: Any) -> None:
@@ -1281,8 +1283,10 @@ def _own(doc: Document) -> dict[str, Any]:
     return doc.__dict__ if type(doc).__dictoffset__ else {}
 
 
-def _class_of(doc: Document) -> type[Document]:
-    return type(doc._target()) if isinstance(doc, _Alias) else type(doc)
+def class_of(doc: Document) -> type[Document]:
+    """The class that a document shows: not that of a second name, nor of a row of a store."""
+    kind = type(doc._target()) if isinstance(doc, _Alias) else type(doc)
+    return Document if kind._is_live else kind
 
 
 def copied(value: Any) -> Any:

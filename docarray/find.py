@@ -16,43 +16,70 @@ from typing import Any, cast
 import numpy as np
 
 from docarray import query, tensors
-from docarray.columns import BoolColumn, Column, JsonColumn, NumberColumn, TextColumn
+from docarray.bm25 import TextIndex
+from docarray.columns import JsonColumn, TextColumn
 from docarray.distance import metric_name
 from docarray.document import Document
-from docarray.errors import BadValue, FieldTypeError, MissingEmbedding, ShapeError
+from docarray.errors import (
+    BadValue,
+    FieldTypeError,
+    LengthError,
+    MissingEmbedding,
+    ShapeError,
+    UnknownName,
+    near_miss,
+)
+from docarray.fusion import rrf
 from docarray.nearest import nearest
 from docarray.paths import lookup, parse_dunder
 from docarray.rows import Slots
 from docarray.schema import FIELDS
 from docarray.tensors import Array
+from docarray.values import TableValues
 
 __all__ = [
     "Found",
     "ask",
+    "check_filter",
     "check_present",
+    "fused",
     "grouped",
     "matrix_of",
     "positions_where",
     "score_name",
     "search",
     "sorted_positions",
+    "texts_for",
+    "texts_of",
     "vectors_of",
+    "words",
 ]
 
-Found = tuple[list[int], list[float]]
+Found = tuple[list[Any], list[float]]
 
 
 # ---------------------------------------------------------------------------------------------- filters
 
 
-def positions_where(slots: Slots, condition: Mapping[Any, Any]) -> list[int]:
-    """The positions of the documents that a filter keeps, in order.
+def positions_where(slots: Slots, condition: Mapping[Any, Any], limit: int | None = None) -> list[Any]:
+    """The places of the documents that a filter keeps, in order, at most so many: positions, or ids in a store.
 
     Raises:
         BadFilter: the filter is malformed. UnknownField: it names a field that is none.
     """
     node = query.parse(condition, FIELDS)
-    return np.flatnonzero(_mask(slots, node)).tolist()
+    if slots.store is not None:
+        return cast("list[Any]", slots.store.where(node, limit))
+    return np.flatnonzero(_mask(slots, node)).tolist()[:limit]
+
+
+def check_filter(condition: Mapping[Any, Any]) -> None:
+    """Does nothing if this is a filter.
+
+    Raises:
+        BadFilter, UnknownField: it is not; before anything is searched.
+    """
+    query.parse(condition, FIELDS)
 
 
 def _mask(slots: Slots, node: query.Node) -> Array:
@@ -61,7 +88,7 @@ def _mask(slots: Slots, node: query.Node) -> Array:
         return query.mask(node, count, _Docs(slots.docs()))
     numbers = slots.untouched
     if numbers is not None:
-        return query.mask(node, count, _Columns(slots, numbers))
+        return query.mask(node, count, _columns(slots, numbers))
     rows = slots.rows
     if rows is not None:
         items = slots.items
@@ -73,7 +100,7 @@ def _mask(slots: Slots, node: query.Node) -> Array:
         if 4 * len(touched) < count:
             # Few were touched: the columns answer for all, and those few are asked again.
             loose = items if type(items) is range else [i if type(i) is int else 0 for i in items]
-            answer = query.mask(node, count, _Columns(slots, loose))
+            answer = query.mask(node, count, _columns(slots, loose))
             docs = [slots.get(i) for i in touched]
             answer[touched] = query.mask(node, len(docs), _Docs(docs))
             return answer
@@ -81,11 +108,13 @@ def _mask(slots: Slots, node: query.Node) -> Array:
 
 
 def sorted_positions(
-    slots: Slots, keys: str | Sequence[str], positions: list[int] | None = None
-) -> list[int]:
-    """The positions in the order of one or several paths; '-tags__price' is descending. Missing values come last."""
+    slots: Slots, keys: str | Sequence[str], positions: list[Any] | None = None
+) -> list[Any]:
+    """The places in the order of one or several paths; '-tags__price' is descending. Missing values come last."""
+    if slots.store is not None:
+        return cast("list[Any]", slots.store.ordered(keys, positions))
     numbers = slots.untouched
-    column: Any = _Docs(slots.docs()) if numbers is None else _Columns(slots, numbers)
+    column: Any = _Docs(slots.docs()) if numbers is None else _columns(slots, numbers)
     rows = None if positions is None else np.array(positions, np.intp)
     return cast("list[int]", query.sort_rows(keys, len(slots), column, rows).tolist())
 
@@ -152,71 +181,9 @@ def _tagged(slots: Slots, tag: str) -> tuple[Sequence[int], list[Any]]:
         return have, [every[at][tag] for at in have]
 
 
-class _Columns:
+def _columns(slots: Slots, numbers: Sequence[int]) -> TableValues:
     """The values of paths over rows that nobody touched."""
-
-    def __init__(self, slots: Slots, numbers: Sequence[int]) -> None:
-        self._slots = slots
-        self._numbers = numbers
-        table = cast("Any", slots.rows).table
-        self._table = table
-        whole = isinstance(numbers, range) and numbers == range(len(table))
-        self._picked: Any = None if whole else np.array(numbers, np.intp)
-
-    def _rows(self, rows: Array | None) -> Array | None:
-        if self._picked is None:
-            return rows
-        return self._picked if rows is None else self._picked[rows]
-
-    def __call__(self, path: tuple[str | int, ...], rows: Array | None) -> Any:
-        root, picked = str(path[0]), self._rows(rows)
-        column: Column | None = self._table.id_column if root == "id" else self._table.columns.get(root)
-        rest = path[1:]
-        while rest and isinstance(column, JsonColumn):
-            keyed = column.by_key()
-            if keyed is None:
-                break
-            column, rest = keyed.get(str(rest[0])), rest[1:]
-            if column is None:
-                return self._missing(rows)
-        if column is None:
-            default = FIELDS[root].default if not rest and root in FIELDS else None
-            return [default] * self._count(rows)
-        if not rest and root in FIELDS and len(path) == 1:
-            return _field_values(column, root, picked)
-        if not rest:
-            return _coded(column, picked)
-        values = column.values() if picked is None else column.take(picked).values()
-        parts = (root, *rest)
-        return [lookup({root: value}, parts, missing="none") for value in values]
-
-    def _count(self, rows: Array | None) -> int:
-        return len(self._numbers) if rows is None else len(rows)
-
-    def _missing(self, rows: Array | None) -> list[Any]:
-        return [None] * self._count(rows)
-
-
-def _coded(column: Column, picked: Array | None) -> Any:
-    """A column in the form that is quickest to filter."""
-    if isinstance(column, TextColumn):
-        codes, words = column.codes()
-        return query.Codes(codes if picked is None else codes[picked], words)
-    if isinstance(column, (NumberColumn, BoolColumn)):
-        present = column.present
-        if picked is None:
-            return query.Numbers(column.data, present)
-        return query.Numbers(column.data[picked], None if present is None else present[picked])
-    return column.values() if picked is None else column.take(picked).values()
-
-
-def _field_values(column: Column, name: str, picked: Array | None) -> Any:
-    """The values of a field of documents, its default where it is unset."""
-    if name in ("mime_type", "modality", "parent_id") and column.present is None:
-        return _coded(column, picked)
-    default = FIELDS[name].default
-    values = column.values() if picked is None else column.take(picked).values()
-    return values if default is None else [default if value is None else value for value in values]
+    return TableValues(cast("Any", slots.rows).table, numbers)
 
 
 class _Docs:
@@ -260,25 +227,41 @@ def search(
     *,
     metric: str | Callable[..., Any],
     limit: int | None,
-    positions: list[int] | None = None,
+    condition: Mapping[Any, Any] | None = None,
     leave_out: Sequence[str] | None = None,
     normalization: tuple[float, float] | None = None,
     batch_size: int | None = None,
 ) -> list[Found]:
-    """For each query row the nearest documents: positions and distances, nearest first, ties by position.
+    """For each query row the nearest documents: places and distances, nearest first, ties by position.
 
     Args:
         queries: (q, d), dense or scipy.sparse.
         limit: how many at most; None for all.
-        positions: the documents to search, sorted; None for all.
+        condition: a filter; only what it keeps is searched.
         leave_out: an id for each query that must not be found.
         normalization: (a, b): distances are mapped so that the least of all is a and the greatest b.
 
     Raises:
-        MissingEmbedding: some have none; the message names the first. ShapeError: another d.
+        MissingEmbedding: some have none; the message names the first. On a store: all have none.
+        ShapeError: another d.
     """
+    asked = _two_dimensional(queries)
+    if slots.store is not None:
+        node = None if condition is None else query.parse(condition, FIELDS)
+        most = None if normalization is not None else limit
+        skip = leave_out if normalization is None else None
+        found = slots.store.nearest(asked, most, metric, where=node, skip=skip, batch_size=batch_size)
+        if normalization is None:
+            return cast("list[Found]", found)
+        return [
+            _cut(ids, _spread(values, normalization), limit, None if leave_out is None else leave_out[i])
+            for i, (ids, values) in enumerate(found)
+        ]
+    positions = None if condition is None else positions_where(slots, condition)
+    if positions is not None and not positions:
+        return [([], []) for _ in range(asked.shape[0])]
     matrix, norms = matrix_of(slots, positions)
-    flat, asked = _two_dimensional(matrix), _two_dimensional(queries)
+    flat = _two_dimensional(matrix)
     if flat.shape[1] != asked.shape[1]:
         raise ShapeError(f"the query has {asked.shape[1]} dimensions; the documents have {flat.shape[1]}")
     if tensors.is_sparse(flat) != tensors.is_sparse(asked):
@@ -286,38 +269,137 @@ def search(
         flat = flat.tocsr() if tensors.is_sparse(flat) else flat
     skip = _skipped(slots, positions, leave_out)
     if normalization is not None:
-        found = [
-            _normalised(
-                nearest(flat, asked[i : i + 1], None, metric, norms=norms, batch_size=batch_size),
-                normalization,
-            )
-            for i in range(asked.shape[0])
-        ]
-        return [_limited(rows, values, limit, positions, None if skip is None else skip[i])
-                for i, (rows, values) in enumerate(found)]  # fmt: skip
+        out: list[Found] = []
+        for i in range(asked.shape[0]):
+            near, far = nearest(flat, asked[i : i + 1], None, metric, norms=norms, batch_size=batch_size)
+            left = None if skip is None or skip[i] < 0 else int(skip[i])
+            numbers, values = _cut(near[0].tolist(), _spread(far[0].tolist(), normalization), limit, left)
+            out.append((numbers if positions is None else [positions[n] for n in numbers], values))
+        return out
     rows, values = nearest(flat, asked, limit, metric, norms=norms, batch_size=batch_size, skip=skip)
-    return [_limited(r, v, limit, positions, None) for r, v in zip(rows, values, strict=True)]
+    return [_limited(r, v, limit, positions) for r, v in zip(rows, values, strict=True)]
 
 
-def _limited(rows: Array, values: Array, limit: int | None, positions: list[int] | None, skip: Any) -> Found:
-    numbers, distances = rows.tolist(), values.tolist()
-    if skip is not None and skip >= 0 and skip in numbers:
-        at = numbers.index(skip)
-        del numbers[at], distances[at]
-    numbers, distances = numbers[:limit], distances[:limit]
+def words(
+    slots: Slots,
+    texts: Sequence[str],
+    limit: int | None,
+    field: str,
+    condition: Mapping[Any, Any] | None = None,
+) -> list[Found]:
+    """For each text the documents whose words fit best: places and BM25 scores, best first, ties by position.
+
+    Args:
+        texts: words to look for; any one of them is enough.
+        limit: how many at most; None for all that have one of the words.
+        field: where the words are: 'text', 'tags__title'.
+        condition: a filter; only what it keeps is searched. Scores do not depend on it.
+
+    Costs an index of all texts at the first search in memory, some 10 us a text; it is kept while they stay the same.
+    """
+    path = parse_dunder(field)
+    query.parse({path: {"$exists": True}}, FIELDS)  # says what is wrong with a path
+    if slots.store is not None:
+        node = None if condition is None else query.parse(condition, FIELDS)
+        return cast("list[Found]", slots.store.search(texts, limit, field, where=node))
+    index = _text_index(slots, path)
+    kept = None if condition is None else [str(at) for at in positions_where(slots, condition)]
+    found = [index.search(text, limit, kept) for text in texts]
+    return [([int(key) for key in keys], scores) for keys, scores in found]
+
+
+def _text_index(slots: Slots, path: tuple[str | int, ...]) -> TextIndex:
+    """The index of the words along a path, kept with the texts that it is of."""
+    numbers = slots.untouched
+    column: Any = _Docs(slots.docs()) if numbers is None else _columns(slots, numbers)
+    values: Any = column(path, None)
+    cells: Any = values if type(values) is list else values.to_list()
+    texts = [cell if isinstance(cell, str) else "" for cell in cells]
+    if slots._words is None:
+        slots._words = {}
+    known: tuple[list[str], TextIndex] | None = slots._words.get(path)
+    if known is None or known[0] != texts[: len(known[0])]:
+        known = cast("list[str]", []), TextIndex()
+    start = len(known[0])
+    if start < len(texts):
+        known[1].add_many(map(str, range(start, len(texts))), texts[start:])
+    slots._words[path] = texts, known[1]
+    return known[1]
+
+
+def texts_of(value: Sequence[Any]) -> list[str]:
+    """Several texts to look for.
+
+    Raises:
+        FieldTypeError: one is no text.
+    """
+    for at, text in enumerate(value):
+        if not isinstance(text, str):
+            raise FieldTypeError(
+                f"element {at} of the texts to look for is a {type(text).__name__}: {text!r:.60}"
+            )
+    return list(value)
+
+
+def texts_for(value: str | Sequence[str], count: int) -> list[str]:
+    """A text for each of so many vectors; one for all is repeated.
+
+    Raises:
+        LengthError: another number of texts.
+    """
+    if isinstance(value, str):
+        return [value] * count
+    texts = texts_of(value)
+    if len(texts) != count:
+        raise LengthError(
+            f"text= has {len(texts)} texts for {count} vectors: one for each is wanted, or one for all"
+        )
+    return texts
+
+
+def fused(
+    vectors: list[Found], texts: list[Found], fusion: str, weights: Sequence[float] | None, limit: int | None
+) -> list[Found]:
+    """Two rankings for each query made one, the best first.
+
+    Raises:
+        UnknownName: there is no fusion of that name.
+    """
+    if fusion != "rrf":
+        raise UnknownName(f"no fusion is called {fusion!r}. {near_miss(fusion, ['rrf'])}")
+    out: list[Found] = []
+    for (near, _), (worded, _) in zip(vectors, texts, strict=True):
+        ranked = rrf([near, worded], weights)[:limit]
+        out.append(([place for place, _ in ranked], [value for _, value in ranked]))
+    return out
+
+
+def _cut(places: list[Any], values: list[float], limit: int | None, left_out: Any) -> Found:
+    """The first so many, without one."""
+    if left_out is not None and left_out in places:
+        at = places.index(left_out)
+        places, values = places[:at] + places[at + 1 :], values[:at] + values[at + 1 :]
+    return places[:limit], values[:limit]
+
+
+def _limited(rows: Array, values: Array, limit: int | None, positions: list[Any] | None) -> Found:
+    numbers, distances = rows.tolist()[:limit], values.tolist()[:limit]
     keep = [i for i, number in enumerate(numbers) if number >= 0]
     if len(keep) < len(numbers):
         numbers, distances = [numbers[i] for i in keep], [distances[i] for i in keep]
     return (numbers if positions is None else [positions[i] for i in numbers]), distances
 
 
-def _normalised(found: tuple[Array, Array], target: tuple[float, float]) -> tuple[Array, Array]:
-    rows, values = found[0][0], found[1][0]
-    low, high = values.min(), values.max()
+def _spread(values: list[float], target: tuple[float, float]) -> list[float]:
+    """Distances mapped so that the least is one number and the greatest another."""
+    array = np.array(values)
+    if not len(array):
+        return values
+    low, high = array.min(), array.max()
     a, b = target
     spread = high - low
-    share = (values - low) / spread if spread > 0 else np.zeros_like(values)
-    return rows, a + share * (b - a)
+    share = (array - low) / spread if spread > 0 else np.zeros_like(array)
+    return (a + share * (b - a)).tolist()
 
 
 def _skipped(slots: Slots, positions: list[int] | None, leave_out: Sequence[str] | None) -> Any:

@@ -30,12 +30,13 @@ Path = str | tuple[str | int, ...]
 class Selection:
     """What a key selects.
 
-    `form`: 'one' document at `positions[0]`; 'many' at `positions`; 'path', the traversal path `path`;
+    `form`: 'one' document at `positions[0]`; 'many' at `positions`, of which ids are some on a store; 'path', the
+    traversal path `path`;
     'all', every document at every depth. `attributes` is None for documents; `boxed` says whether they came in a list.
     """
 
     form: Literal["one", "many", "path", "all"]
-    positions: Sequence[int] = ()
+    positions: Sequence[Any] = ()
     path: str = ""
     attributes: tuple[Path, ...] | None = None
     boxed: bool = False
@@ -175,9 +176,10 @@ def position_of(key: Any, count: int) -> int:
     return at + count if at < 0 else at
 
 
-def positions_of(selection: Selection) -> list[int]:
-    """The distinct positions in rising order, for deleting."""
-    return sorted(set(selection.positions))
+def positions_of(selection: Selection) -> list[Any]:
+    """The distinct places, for deleting: positions in rising order; with ids among them, of a store, as they came."""
+    places = set[Any](selection.positions)
+    return sorted(places) if not any(type(place) is str for place in places) else list(places)
 
 
 def _is_flag(key: Any) -> bool:

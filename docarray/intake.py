@@ -19,7 +19,7 @@ from docarray import tensors
 from docarray.columns import Column, UniformTensors, column_of
 from docarray.document import Document, Links, media_type
 from docarray.errors import FieldTypeError, LengthError
-from docarray.rows import Slots
+from docarray.rows import Slots, rows_of_matrix
 from docarray.schema import field_named
 from docarray.table import DocsColumn
 
@@ -61,13 +61,6 @@ def counted_rows(value: Any, count: int) -> None:
         raise LengthError(
             f"an array of shape {tuple(value.shape)} does not match {count} documents: one row for each is wanted"
         )
-
-
-def rows_of(value: Any) -> list[Any]:
-    if tensors.framework(value) == "scipy":
-        rows = value.tocsr()
-        return [rows[i : i + 1].asformat(value.format) for i in range(value.shape[0])]
-    return list(value) if value.ndim > 1 else [value[i : i + 1].reshape(()) for i in range(value.shape[0])]
 
 
 def shown(value: object) -> str:
@@ -131,7 +124,7 @@ NESTED = ("chunks", "matches")
 def cells_of(name: str, values: Any) -> list[Any]:
     """The values of a column in a list."""
     if tensors.framework(values) == "scipy":
-        return rows_of(values)
+        return rows_of_matrix(values)
     if isinstance(values, np.ndarray) and values.ndim == 1:
         return cast("list[Any]", values.tolist())
     if isinstance(values, (str, bytes, Mapping, Document)) or not isinstance(values, Iterable):

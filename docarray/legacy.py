@@ -25,6 +25,10 @@ _LOADERS: Final = (
 
 PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
+        "docarray.array.annlite": {
+            "AnnliteConfig": "docarray.storage.hnsw:AnnliteConfig",
+            "DocumentArrayAnnlite": "docarray.legacy:DocumentArrayAnnlite",
+        },
         "docarray.array.chunk": {"ChunkArray": "docarray.nested:ChunkArray"},
         "docarray.array.document": {"DocumentArray": "docarray.array:DocumentArray"},
         "docarray.array.match": {"MatchArray": "docarray.nested:MatchArray"},
@@ -32,6 +36,13 @@ PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "DocumentArray": "docarray.array:DocumentArray",
             "DocumentArrayInMemory": "docarray.array:DocumentArray",
         },
+        "docarray.array.sqlite": {
+            "DocumentArraySqlite": "docarray.legacy:DocumentArraySqlite",
+            "SqliteConfig": "docarray.storage.config:SqliteConfig",
+        },
+        "docarray.array.storage": {},
+        "docarray.array.storage.annlite": {"AnnliteConfig": "docarray.storage.hnsw:AnnliteConfig"},
+        "docarray.array.storage.sqlite": {"SqliteConfig": "docarray.storage.config:SqliteConfig"},
         "docarray.document.generators": {name: f"docarray.loaders:{name}" for name in _LOADERS},
         "docarray.helper": {
             "dunder_get": "docarray.legacy:dunder_get",
@@ -85,6 +96,16 @@ def install() -> None:
         if sys.modules.setdefault(path, module) is module:
             parent, _, name = path.rpartition(".")
             setattr(sys.modules[parent], name, module)
+
+
+def DocumentArrayAnnlite(_docs: Any = None, **kwargs: Any) -> Any:
+    """`DocumentArray(storage='annlite')`."""
+    return importlib.import_module("docarray.array").DocumentArray(_docs, storage="annlite", **kwargs)
+
+
+def DocumentArraySqlite(_docs: Any = None, **kwargs: Any) -> Any:
+    """`DocumentArray(storage='sqlite')`."""
+    return importlib.import_module("docarray.array").DocumentArray(_docs, storage="sqlite", **kwargs)
 
 
 def random_uuid() -> Any:

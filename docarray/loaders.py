@@ -31,9 +31,9 @@ from docarray.columns import BytesColumn, Column, TextColumn, column_of, tensor_
 from docarray.document import Document
 from docarray.errors import BadValue, CorruptData, DocArrayError, FieldTypeError
 from docarray.garbage import gc_paused
-from docarray.intake import column_from, rows_of
+from docarray.intake import column_from
 from docarray.registry import require, resolve
-from docarray.rows import Rows
+from docarray.rows import Rows, rows_of_matrix
 from docarray.settle import settled
 from docarray.table import Table
 
@@ -837,7 +837,7 @@ def tables_from_ndarray(
         raise BadValue(f"axis={axis!r}: an array of {count} dimensions has none of this number")
     column: Column
     if tensors.is_sparse(array):
-        column = tensor_column(rows_of(array.T if axis % count else array))
+        column = tensor_column(rows_of_matrix(array.T if axis % count else array))
     else:
         along = np.moveaxis(tensors.to_numpy(array), axis, 0)
         column = column_from("tensor", tensors.from_numpy(along, framework))

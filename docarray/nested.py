@@ -9,11 +9,13 @@ Rule 2: granularity (adjacency) is one more than the parent's, and goes down to 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from docarray.array import DocumentArray
 from docarray.document import CopyOf, Document, Links
+from docarray.live import Inside, Live, adopted
 from docarray.rows import RowsSpan, Slots
+from docarray.stored import LiveSlots, home_below
 
 if TYPE_CHECKING:
     from typing import Self
@@ -31,6 +33,7 @@ class _Nested(DocumentArray[D]):
     """An array that belongs to a document."""
 
     __slots__ = ("_parent",)
+    _field: ClassVar[str]
     _parent: Document | None
 
     def __init__(self, docs: Any = None, reference_doc: Document | None = None, **kwargs: Any) -> None:
@@ -76,10 +79,21 @@ class _Nested(DocumentArray[D]):
 
     def _admit(self, docs: list[Any]) -> list[Any]:
         checked = super()._admit(docs)
-        if self._parent is not None:
+        parent = self._parent
+        if parent is not None:
+            if isinstance(parent, Live):  # a store holds copies of what is put into it
+                home = home_below(parent, self._field)
+                if home is not None:
+                    checked = [doc if self._has(doc, home) else adopted(doc, home) for doc in checked]
             for doc in checked:
                 self._tell(doc)
         return checked
+
+    def _has(self, doc: Document, home: Inside) -> bool:
+        """Whether the document is in this array already, to be put in another place of it."""
+        if not isinstance(doc, Live) or not isinstance(doc._home, Inside) or doc._home.root is not home.root:
+            return False
+        return any(doc is one for one in self._slots)
 
     def append(self, value: D) -> None:
         """One more document at the end."""
@@ -95,6 +109,7 @@ class ChunkArray(_Nested[D]):
     """
 
     __slots__ = ()
+    _field: ClassVar[str] = "chunks"
 
     @property
     def granularity(self) -> int:
@@ -114,6 +129,7 @@ class MatchArray(_Nested[D]):
     """
 
     __slots__ = ()
+    _field: ClassVar[str] = "matches"
 
     @property
     def adjacency(self) -> int:
@@ -132,12 +148,19 @@ def nest(name: str, parent: Document, value: object) -> Any:
     if isinstance(value, RowsSpan):  # read from columns: the bookkeeping was written with them
         array: Any = kind(None, parent)
         array._slots = value.slots()
-        return array
+        return _watched(array, parent)
     if isinstance(value, CopyOf):
         value = value.docs()
     if isinstance(value, kind) and cast("Any", value)._parent is parent:
         return value  # pyright: ignore[reportUnknownVariableType]
-    return kind(value, parent)
+    return _watched(kind(value, parent), parent)
+
+
+def _watched(array: Any, parent: Document) -> Any:
+    """The array, which of a live document tells it of each change."""
+    if isinstance(parent, Live):
+        array._slots = LiveSlots(array._slots, parent, array._field)
+    return array
 
 
 Links.nest = nest

@@ -12,9 +12,10 @@ Rule 3: `da.items[i]` is read through `Slots.get`, which makes the Document and 
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 
@@ -24,13 +25,27 @@ from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags
 from docarray.errors import BadValue, FieldTypeError, MissingDocument
 from docarray.garbage import gc_paused
 from docarray.idmap import IdMap
+from docarray.live import deferred
 from docarray.schema import FIELDS
 from docarray.score import Scores
 from docarray.table import DEEPEST, DocsColumn, Table
 from docarray.tensors import Array
 from docarray.vectors import Gathered, Vectors
+from docarray.watched import WatchedDict, WatchedList, plain
 
-__all__ = ["Rows", "RowsSpan", "Several", "Slots", "tabulate"]
+if TYPE_CHECKING:
+    from docarray.store import Store
+
+__all__ = [
+    "Rows",
+    "RowsSpan",
+    "Several",
+    "Slots",
+    "bare",
+    "rows_of_matrix",
+    "tabulate",
+    "tabulate_fields",
+]
 
 _AHEAD: Final = 4096
 _DEEP: Final = 12
@@ -40,6 +55,8 @@ class Rows:
     """A table, and the documents that were made of its rows."""
 
     __slots__ = ("_below", "_vectors", "made", "table")
+    is_live: ClassVar[bool] = False
+    """Whether its documents are those of a store."""
     table: Table
     made: dict[int, Document]
 
@@ -63,8 +80,11 @@ class Rows:
         """The rows of the chunks, or matches, of all rows."""
         found = self._below.get(name)
         if found is None:
-            found = self._below[name] = Rows(column.child)
+            found = self._below[name] = self._rows_below(name, column)
         return found
+
+    def _rows_below(self, name: str, column: DocsColumn) -> Rows:
+        return Rows(column.child)
 
     def is_whole(self) -> bool:
         """Whether the nested documents are still those of the table: nobody touched any, at any depth."""
@@ -106,7 +126,7 @@ class Rows:
         return self.table.take(np.array(wanted, np.intp))
 
     def _make(self, numbers: Sequence[int], cut: Table) -> None:
-        docs = [_bare(key) for key in cut.ids]
+        docs = self._begun(numbers, cut.ids)
         vectors = self.vectors
         for name, column in cut.columns.items():
             if name == "embedding" and vectors is not None:
@@ -116,7 +136,15 @@ class Rows:
                 self._nest(name, docs, numbers)
             elif name in FIELDS:
                 _fill(name, docs, column.values())
+        self._finish(docs)
         self.made.update(zip(numbers, docs, strict=True))
+
+    def _begun(self, numbers: Sequence[int], ids: list[str]) -> list[Document]:
+        """Documents of which nothing but the id is set."""
+        return [bare(key) for key in ids]
+
+    def _finish(self, docs: list[Document]) -> None:
+        """Called with documents that are all set."""
 
     def _nest(self, name: str, docs: list[Document], numbers: Sequence[int]) -> None:
         column = cast("DocsColumn", self.table.columns[name])
@@ -177,6 +205,11 @@ class Several(Rows):
             self._joined = joined
         return joined
 
+    @property
+    def is_live(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether documents of some part are those of a store."""
+        return any(part.is_live for part in self.parts)
+
     def is_whole(self) -> bool:
         """Whether nobody touched a nested document of any part."""
         return all(part.is_whole() for part in self.parts)
@@ -228,6 +261,8 @@ def _unshared(doc: Document) -> Document:
     if type(content) is np.ndarray:
         doc._content = content = content.view()
         content.flags.writeable = False
+    elif content is not None and not isinstance(content, (str, bytes)):
+        doc._content = copied(content)  # no other framework can lend what nobody may write to
     if doc._vectors is not None:
         doc._embedding, doc._vectors = copied(doc._vectors.peek(doc._row)), None
     elif doc._embedding is not None:
@@ -239,8 +274,9 @@ def _unshared(doc: Document) -> Document:
     return doc
 
 
-def _bare(key: str) -> Document:
-    doc = Document.__new__(Document)
+def bare(key: str, kind: type[Document] = Document) -> Document:
+    """A document of which nothing but the id is set."""
+    doc = kind.__new__(kind)
     doc._id = key
     doc._content = doc._tags = doc._embedding = doc._chunks = doc._matches = doc._scores = None
     doc._uri = doc._mime_type = doc._place = doc._more = doc._vectors = None
@@ -315,7 +351,7 @@ class RowsSpan:
 class Slots:
     """The body of an array in memory: positions to documents, ids to positions, fields to columns."""
 
-    __slots__ = ("_gathered", "_ids", "_ids_seen", "items", "rows")
+    __slots__ = ("_gathered", "_ids", "_ids_seen", "_words", "items", "rows")
     items: Any  # list[Document | int] | range
     rows: Rows | None
 
@@ -325,14 +361,29 @@ class Slots:
         self._ids: IdMap | None = None
         self._ids_seen = 0
         self._gathered: Gathered | None = None
+        self._words: Any = None
 
     @classmethod
     def of_table(cls, table: Table) -> Slots:
         """All rows of a table; none is touched."""
-        return cls(range(len(table)), Rows(table))
+        return cls.of_rows(Rows(table))
+
+    @classmethod
+    def of_rows(cls, rows: Rows) -> Slots:
+        """All of these rows."""
+        return cls(range(len(rows)), rows)
+
+    def loaded(self) -> Slots:
+        """The body in memory: this one."""
+        return self
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def store(self) -> Store | None:
+        """The store that the array is on; None in memory."""
+        return None
 
     # -------------------------------------------------------------------------------------- reading
 
@@ -401,7 +452,7 @@ class Slots:
             return self.ids()
 
         def by_name(doc: Document) -> Any:
-            return doc._raw(name)
+            return plain(doc._raw(name)) if doc._is_live else doc._raw(name)
 
         reader = _READERS.get(name, by_name)
 
@@ -522,6 +573,11 @@ class Slots:
             raise MissingDocument(f"no document has the id {key!r} in this array of {len(self)}")
         return found
 
+    @property
+    def has_repeats(self) -> bool:
+        """Whether two documents have one id."""
+        return self._idmap().repeats
+
     def has(self, key: str) -> bool:
         """Whether a document has the id."""
         ids = self._ids
@@ -552,6 +608,10 @@ class Slots:
             rows = cast("Rows", self.rows)
             return rows.made[item].id if item in rows.made else cast("str", rows.table.id_column.value(item))
         return item.id
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """Several writes that are made all, or none; in memory each is checked before the first."""
+        return contextlib.nullcontext()
 
     def put(self, position: int, doc: Document) -> None:
         """Another document in place of one."""
@@ -689,6 +749,9 @@ class Slots:
 
     def set_embeddings(self, matrix: Any) -> None:
         """Row i of the matrix becomes the embedding of document i, without copy."""
+        if self._has_live():
+            self._set_each("embedding", rows_of_matrix(matrix))
+            return
         items, rows = self.items, self.rows
         vectors = Vectors(matrix, owned=False)
         name = tensors.framework(matrix)
@@ -717,6 +780,9 @@ class Slots:
 
     def set_texts(self, values: list[str]) -> None:
         """Text i becomes the content of document i; all are known to be str."""
+        if self._has_live():
+            self._set_each("text", values)
+            return
         items, rows = self.items, self.rows
         if type(items) is range and rows is not None and items == range(len(rows.table)):
             fresh = column_of("text", list(values))
@@ -726,6 +792,28 @@ class Slots:
             return
         for doc, value in zip(self.docs(), values, strict=True):
             doc._content = value
+
+    def _has_live(self) -> bool:
+        """Whether some of the documents are those of a store, which have to be told."""
+        if self.rows is not None and self.rows.is_live:
+            return True
+        kinds: set[Any] = {int} if type(self.items) is range else {*map(type, self.items)}
+        return any(kind._is_live for kind in kinds - {int})
+
+    def _set_each(self, name: str, values: Sequence[Any]) -> None:
+        with deferred():
+            for doc, value in zip(self.docs(), values, strict=True):
+                setattr(doc, name, value)
+
+
+def rows_of_matrix(matrix: Any) -> list[Any]:
+    """The rows of a matrix of any framework; those of a sparse one in its format, (1, d)."""
+    if tensors.framework(matrix) == "scipy":
+        rows = matrix.tocsr()
+        return [rows[i : i + 1].asformat(matrix.format) for i in range(matrix.shape[0])]
+    if matrix.ndim > 1:
+        return list(matrix)
+    return [matrix[i : i + 1].reshape(()) for i in range(matrix.shape[0])]
 
 
 def _as_rows(numbers: list[int], vectors: Vectors) -> slice | Array | None:
@@ -753,9 +841,17 @@ def _one_matrix(values: list[Any]) -> Any:
 
 _READERS: Final[dict[str, Callable[[Document], Any]]] = {
     "text": lambda doc: doc._content if isinstance(doc._content, str) else None,
-    "tags": lambda doc: doc._tags,
+    "tags": lambda doc: plain(doc._tags),
     "embedding": Document._vector,
 }
+
+
+_WATCHED: Final = {WatchedDict, WatchedList}
+
+
+def plain_all(values: list[Any]) -> list[Any]:
+    """The values, plain where some are those of live documents."""
+    return list(map(plain, values)) if set(map(type, values)) & _WATCHED else values
 
 
 def _comprehend(name: str | None, docs: Sequence[Document], of_doc: Callable[[Document], Any]) -> list[Any]:
@@ -763,7 +859,7 @@ def _comprehend(name: str | None, docs: Sequence[Document], of_doc: Callable[[Do
     if name == "text":
         return [c if type(c := doc._content) is str else of_doc(doc) for doc in docs]
     if name == "tags":
-        return [doc._tags for doc in docs]
+        return plain_all([doc._tags for doc in docs])
     if name is None:
         return [key if type(key := doc._id) is str else doc.id for doc in docs]
     return [of_doc(doc) for doc in docs]
@@ -836,8 +932,9 @@ def _columns_of(docs: list[Document]) -> dict[str, Column]:
     cells: dict[str, list[Any]] = {}
 
     def keep(name: str, values: list[Any]) -> None:
-        if set(map(type, values)) != {type(None)}:
-            cells[name] = values
+        kinds = set(map(type, values))
+        if kinds != {type(None)}:
+            cells[name] = list(map(plain, values)) if kinds & _WATCHED else values
 
     if not docs:
         return {}
@@ -888,6 +985,24 @@ def _embeddings_of(docs: list[Document]) -> Column | None:
     matrix = matrix.view()
     matrix.flags.writeable = False
     return UniformTensors(matrix)
+
+
+def tabulate_fields(slots: Slots, names: Sequence[str]) -> Table:
+    """Some fields of documents as columns; one that none of them uses is a column of gaps, not left out."""
+    columns: dict[str, Column] = {}
+    count = len(slots)
+    for name in names:
+        kind = FIELDS[name].kind
+        if kind == "docs":
+            nested = _tabulate_nested(slots, name, 1)
+            none = DocsColumn(np.zeros(count + 1, np.int64), Table({}, 0, []))
+            columns[name] = none if nested is None else nested
+            continue
+        values = slots.raw(name)
+        if kind == "scores":
+            values = [None if v is None else {key: _plain(score) for key, score in v.items()} for v in values]
+        columns[name] = column_of(kind, values)
+    return Table(columns, count, _checked_ids(slots))
 
 
 def _plain(score: Any) -> Any:

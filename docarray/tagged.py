@@ -30,6 +30,7 @@ MARK: Final = "$docarray"
 _ATOMS: Final = frozenset({str, bool, float, type(None)})
 _LONG: Final = 1 << 8192  # beyond some 4 300 digits Python refuses to write an int in decimal
 _compact = json.JSONEncoder(separators=(",", ":")).encode
+_scan: Any = json.JSONDecoder().scan_once
 _verbatim = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _PAIR: Final = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -64,7 +65,15 @@ def loads(text: str) -> Any:
         CorruptData: this is no JSON, or one of our objects is malformed.
     """
     try:
-        return json.loads(text, object_hook=_unwrap) if MARK in text else json.loads(text)
+        if MARK in text:
+            return json.loads(text, object_hook=_unwrap)
+        try:
+            value, end = _scan(
+                text, 0
+            )  # a third of the time of json.loads, which looks for white space around it
+        except StopIteration:
+            return json.loads(text)
+        return value if end == len(text) else json.loads(text)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CorruptData(f"not the JSON of a value: {error}") from None
 

@@ -101,6 +101,7 @@ def _regrouped(spots: list[_Spot]) -> Iterator[Reached]:
 def _follow(slots: Slots, step: Step) -> Slots:
     if step.kind == "r":
         return slots if step.slice is None else slots.select(step.slice)
+    slots = slots.loaded()
     if step.kind == ".":
         return Slots([body.get(at) for doc in slots for _, _, body, at in _multimodal(doc, step)])
     numbers = slots.untouched
@@ -173,6 +174,7 @@ def joined(parts: list[Slots]) -> Slots:
     """Several bodies as one; what is untouched stays so."""
     if len(parts) == 1:
         return parts[0]
+    parts = [part.loaded() for part in parts]
     filled = [part for part in parts if len(part)]
     held = {id(part.rows): part.rows for part in filled if part.rows is not None}
     items: list[Any] = []
@@ -193,6 +195,7 @@ def flattened(slots: Slots) -> Slots:
 
     A document behind all that is nested in it is given alone: flattening twice is flattening once.
     """
+    slots = slots.loaded()
     numbers = slots.untouched
     if numbers is not None and slots.rows is not None and not isinstance(slots.rows, Several):
         root = _Level(slots.rows, np.array(numbers, np.intp))

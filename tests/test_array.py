@@ -147,7 +147,13 @@ def test_storage_memory_takes_any_config():
     assert 1 == len(da)
 
 
-@pytest.mark.parametrize("name", ["sqllite", "memry", "", None, 3])
+def test_settings_without_a_storage_are_refused():
+    """They would be those of a storage that was forgotten, and the documents would be gone with the program."""
+    with pytest.raises(KeyError, match="storage= missing"):
+        DocumentArray(config={"connection": "x.db"})
+
+
+@pytest.mark.parametrize("name", ["sqllite", "memry", "", 3])
 def test_an_unknown_storage(name):
     with pytest.raises(UnknownName, match=r"memory") as caught:
         DocumentArray(storage=name)

@@ -13,11 +13,12 @@ from docarray.errors import (
     BadValue,
     DocArrayError,
     FieldTypeError,
+    LengthError,
     MissingEmbedding,
     ShapeError,
     UnknownField,
     UnknownMetric,
-    Unsupported,
+    UnknownName,
 )
 
 sparse = pytest.importorskip("scipy.sparse", reason="pip install scipy")
@@ -533,8 +534,10 @@ def test_a_filter_that_keeps_none_finds_nothing(da):
         (None, {"filter": "text == 'a'"}, BadValue),
         (None, {"filter": 3}, BadValue),
         ({"text": "a"}, {"filter": {"text": "a"}}, BadValue),
-        ("words", {}, Unsupported),
-        (["words", "more"], {}, Unsupported),
+        ("words", {"index": "txt"}, UnknownField),
+        (["words", 3], {}, FieldTypeError),
+        (QUERY, {"text": ["one", "for", "each"]}, LengthError),
+        (QUERY, {"text": "words", "fusion": "rff"}, UnknownName),
         (np.ones(3), {}, ShapeError),
         (np.ones((2, 3)), {}, ShapeError),
         ([], {}, ShapeError),
@@ -569,8 +572,6 @@ def test_a_bad_search_is_an_error_and_changes_nothing(da, query, options, error)
 def test_errors_are_those_that_one_would_catch(da):
     with pytest.raises(NotImplementedError, match=r"cosin.*cosine"):
         da.find(QUERY, metric="cosin")
-    with pytest.raises(NotImplementedError, match="words"):
-        da.find("words")
     with pytest.raises(ValueError, match="3 dimensions; the documents have 2"):
         da.find(np.ones(3))
 

@@ -52,6 +52,16 @@ def test_they_are_the_same_objects():
     assert isinstance(Document(chunks=[Document()]).chunks, OldChunks)
 
 
+def test_old_classes_of_storages_make_arrays_on_them():
+    pytest.importorskip("sqlalchemy", reason='pip install "docarray[sql]"')
+    from docarray.array.sqlite import DocumentArraySqlite, SqliteConfig
+
+    da = DocumentArraySqlite([Document(id="a")], config=SqliteConfig(":memory:", table_name="t"))
+
+    assert ("sqlite", ["a"]) == (da.storage, da[:, "id"])
+    da.close()
+
+
 def test_an_unknown_name_says_where_to_look():
     with pytest.raises(ImportError):
         from docarray.math.helper import nothing  # noqa: F401

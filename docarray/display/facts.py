@@ -20,13 +20,14 @@ from typing import Any, Final, cast
 
 from docarray import tensors
 from docarray.array import DocumentArray
-from docarray.document import CopyOf, Document
+from docarray.document import CopyOf, Document, class_of
 from docarray.errors import FieldTypeError, ShapeError
 from docarray.rows import RowsSpan, Slots
 from docarray.schema import FIELDS
 from docarray.score import NamedScore
 from docarray.table import DocsColumn, Table
 from docarray.tensors import Array
+from docarray.watched import plain as unwatched
 
 __all__ = [
     "SAMPLE",
@@ -246,8 +247,7 @@ class Look:
         """The name of the class."""
         if self._doc is None:
             return "Document"
-        target = getattr(type(self._doc), "_target", None)  # of a second name, which `Document(doc)` gives
-        return type(self._doc if target is None else target(self._doc)).__name__
+        return class_of(self._doc).__name__
 
     @property
     def id(self) -> str:
@@ -259,7 +259,7 @@ class Look:
     def value(self, name: str) -> Any:
         """The value of a field other than the id, chunks and matches; None where it is unset or its default."""
         if self._doc is not None:
-            return self._doc._filled(name)
+            return unwatched(self._doc._filled(name))
         column = cast("Table", self._table).columns.get(name)
         value = None if column is None else column.value(self._row)
         return None if value is None or _is_empty(value) else value
@@ -321,7 +321,15 @@ def _look(slots: Slots, position: int) -> Look:
 def looks(array: DocumentArray[Any], most: int) -> list[Look]:
     """The first `most` documents of an array."""
     slots = array._slots
-    return [_look(slots, at) for at in range(min(most, len(slots)))]
+    return _looks(slots, range(min(most, len(slots))))
+
+
+def _looks(slots: Slots, positions: Sequence[int]) -> list[Look]:
+    """A look at each of these positions; of a store they are read together."""
+    if slots.store is not None:
+        slots = slots.select(cast("Any", slots.store.at(positions)))
+        positions = range(len(slots))
+    return [_look(slots, at) for at in positions]
 
 
 # ---------------------------------------------------------------------------------------------- an array
@@ -396,13 +404,13 @@ def facts_of(array: DocumentArray[Any]) -> ArrayFacts:
     """What an array holds; no document is made. Costs a look at `SAMPLE` documents at most, whatever the length."""
     slots = array._slots
     length = len(slots)
-    seen = [_look(slots, at) for at in _positions(length)]
+    seen = _looks(slots, _positions(length))
     counts = Counter(look.names() for look in seen)
     return ArrayFacts(
         kind=type(array).__name__,
         length=length,
         looked=len(seen),
-        storage=str(getattr(array, "storage", "memory")),
+        storage=array.storage,
         state=_state(slots),
         nested_in=_parent_of(array),
         sets=tuple(counts.most_common()),
@@ -417,6 +425,8 @@ def _positions(length: int) -> Sequence[int]:
 
 
 def _state(slots: Slots) -> str:
+    if slots.store is not None:
+        return ""
     items, rows = slots.items, slots.rows
     if rows is None or not len(items):
         return "as documents" if len(items) else ""
@@ -469,8 +479,8 @@ def tag_paths(array: DocumentArray[Any], most: int = 50) -> list[str]:
     """
     found: dict[str, None] = {}
     slots = array._slots
-    for at in _positions(len(slots)):
-        _tag_paths("tags", _look(slots, at).value("tags") or {}, found, 0)
+    for look in _looks(slots, _positions(len(slots))):
+        _tag_paths("tags", look.value("tags") or {}, found, 0)
         if len(found) >= most:
             break
     return list(found)[:most]
@@ -490,7 +500,7 @@ def completions(array: DocumentArray[Any]) -> list[str]:
         return []
     ids = [look.id for look in looks(array, _IDS_COMPLETED)]
     slots = array._slots
-    seen = [_look(slots, at) for at in _positions(len(slots))]
+    seen = _looks(slots, _positions(len(slots)))
     nested = [
         sign for sign, name in (("@c", "chunks"), ("@m", "matches")) if any(s.below(name, 0)[0] for s in seen)
     ]
