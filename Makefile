@@ -17,7 +17,7 @@ BENCHMARKS := $(sort $(wildcard benchmarks/bench_*.py))
 # Version and build are named: without them pip takes the build for graphics cards, several GB.
 TORCH := torch==2.13.0
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test soak lint format bench docs clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -31,6 +31,9 @@ demo: .venv/.demo ## a search over real documents, in your terminal
 
 test: .venv/.test ## all tests, doctests and notebooks
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+soak: .venv/.test ## arrays on storages, killed 200 times and crowded for long (an hour)
+	$(BIN)/python -m pytest -m soak tests/faults $(ARGS)
 
 lint: .venv/.lint ## style, floors and types
 	@status=0; \
@@ -79,7 +82,9 @@ endef
 
 .venv/.test: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the tests need"
-	@$(PIP) --editable '.[arrow,compression,demo,json,pandas,remote,scipy]' --group test
+	@$(PIP) --editable '.[arrow,compression,demo,json,pandas,postgres,remote,scipy,sql,testing,usearch]' --group test
+	@$(PIP) 'hnswlib>=0.8' 2>/dev/null \
+	  || echo "NOTICE: hnswlib could not be compiled (on Debian: apt-get install g++ python3-dev); usearch takes its place."
 	@$(PIP) '$(TORCH)+cpu' 2>/dev/null \
 	  || $(PIP) --retries 1 --index-url https://download.pytorch.org/whl/cpu '$(TORCH)' 2>/dev/null \
 	  || echo "NOTICE: no CPU build of $(TORCH) is to be had here; tests that hold torch tensors will be skipped."
@@ -97,7 +102,7 @@ endef
 
 .venv/.bench: .venv/.pip $(METADATA)
 	@echo "Installing docarray and its peers"
-	@$(PIP) --editable '.[arrow,compression,json,pandas,scipy]' --group bench
+	@$(PIP) --editable '.[arrow,compression,hnsw,json,pandas,scipy,sql,usearch]' --group bench
 	@touch $@
 
 # The old library, with the newest of what it can still live with; protobuf 4 is the fast one.
