@@ -26,12 +26,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from docarray import compression, files, tensors
+from docarray import compression, exchange, files, tensors
 from docarray.columns import BytesColumn, Column, TextColumn, column_of, tensor_column
 from docarray.document import Document
 from docarray.errors import BadValue, CorruptData, DocArrayError, FieldTypeError
 from docarray.garbage import gc_paused
 from docarray.intake import column_from
+from docarray.records import table_of
 from docarray.registry import require, resolve
 from docarray.rows import Rows, rows_of_matrix
 from docarray.settle import settled
@@ -48,6 +49,7 @@ __all__ = [
     "from_lines",
     "from_ndarray",
     "from_ndjson",
+    "from_old_sqlite",
     "generator_from_webcam",
     "tables_from_csv",
     "tables_from_dataframe",
@@ -56,6 +58,7 @@ __all__ = [
     "tables_from_lines",
     "tables_from_ndarray",
     "tables_from_ndjson",
+    "tables_from_old_sqlite",
 ]
 
 T = TypeVar("T")
@@ -395,6 +398,72 @@ def tables_from_ndjson(
 ) -> Iterator[Table]:
     """What `from_ndjson` gives, as tables. Pairs are a BadValue."""
     return _no_pairs(_json_parts(fp, field_resolver, _Draw(size, sampling_rate, seed)))
+
+
+def from_old_sqlite(
+    path: str | os.PathLike[str],
+    table_name: str | None = None,
+    *,
+    protocol: str = "pickle",
+    compress: str | None = None,
+) -> Iterator[Document]:
+    """The documents that DocArray 0.13 to 0.21 kept in a file by `storage='sqlite'`, in their order.
+
+    Args:
+        path: the file; it is only read.
+        table_name: which array of the file; None where there is one.
+        protocol, compress: what its `serialize_config` said. Pickles are read through a list of classes that can run
+            nothing.
+
+    Raises:
+        BadValue: there is no such array in the file, or several; the message names them.
+        CorruptData: a row cannot be read; the message names its id. FileNotFoundError.
+
+    `DocumentArray(from_old_sqlite('old.db'), storage='sqlite', config={'connection': 'new.db'})` brings one over.
+    """
+    return _documents(tables_from_old_sqlite(path, table_name, protocol=protocol, compress=compress))
+
+
+def tables_from_old_sqlite(
+    path: str | os.PathLike[str],
+    table_name: str | None = None,
+    *,
+    protocol: str = "pickle",
+    compress: str | None = None,
+) -> Iterator[Table]:
+    """`from_old_sqlite` as tables."""
+    import sqlite3
+
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
+    connection = sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro", uri=True, check_same_thread=False)
+    try:
+        found = connection.execute("SELECT table_name FROM metadata ORDER BY table_name").fetchall()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise BadValue(f"{os.fspath(path)!r} is no file of the old storage 'sqlite': {error}") from None
+    names = [str(row[0]) for row in found]
+    if (table_name not in names) if table_name is not None else len(names) != 1:
+        connection.close()
+        wanted = "name one of them" if table_name is None else f"none is called {table_name!r}"
+        raise BadValue(f"{os.fspath(path)!r} holds the arrays {', '.join(names) or 'none'}: {wanted}")
+    return _old_rows(connection, table_name or names[0], protocol, compress)
+
+
+def _old_rows(connection: Any, name: str, protocol: str, compress: str | None) -> Iterator[Table]:
+    quoted = '"' + name.replace('"', '""') + '"'
+    try:
+        cursor = connection.execute(f"SELECT doc_id, serialized_value FROM {quoted} ORDER BY item_order")
+        while rows := cursor.fetchmany(_AHEAD):
+            records: list[Any] = []
+            for key, data in rows:
+                try:
+                    records.append(exchange.loads_record(data, protocol, compress))
+                except DocArrayError as error:
+                    raise CorruptData(f"document {key!r} of the old array {name!r}: {error}") from None
+            yield settled(table_of(records))
+    finally:
+        connection.close()
 
 
 def from_lines(

@@ -161,9 +161,7 @@ class Stored(Slots):
             raise BadValue("this array was opened with list_like=False: it has no positions; ask by id")
 
     def position(self, key: str) -> Any:
-        """The id itself, which is a place; see `Slots.position`."""
-        if key not in self.store:
-            raise MissingDocument(f"no document has the id {key!r} in this array of {len(self)}")
+        """The id itself, which is a place. Whether it is there shows when something is done with it."""
         return key
 
     def find_id(self, key: str) -> int | None:
@@ -233,7 +231,8 @@ class Stored(Slots):
         batch = 64
         for table in self.store.scan(None, BATCH):
             for start in range(0, len(table), batch):
-                rows = LiveRows(table.slice(start, min(start + batch, len(table))), self)
+                part = table.slice(start, min(start + batch, len(table)))
+                rows = LiveRows(part, self, look=bool(self._stale))
                 yield from rows.docs(range(len(rows)))
             batch = 1024
 
@@ -299,13 +298,16 @@ class Stored(Slots):
         """Another document in place of one."""
         key = self._key(position)
         table = whole(_tabled([doc]))
-        with self.writing():
-            if doc.id == key:
-                self.store.update(table)
-            else:
-                self.store.add(table, key)
-                self.store.delete([key])
-            self._follow([key], table)
+        if doc.id == key and not self.subs:
+            self.store.update(table)
+        else:
+            with self.writing():
+                if doc.id == key:
+                    self.store.update(table)
+                else:
+                    self.store.add(table, key)
+                    self.store.delete([key])
+                self._follow([key], table)
         if self._held.get(key) is not doc._target():
             self._let_go([key])
 

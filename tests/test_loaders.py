@@ -20,7 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docarray import Document, DocumentArray, loaders
-from docarray.errors import BadValue, CorruptData, DocArrayError, FieldTypeError, MissingExtra
+from docarray.errors import (
+    BadValue,
+    CorruptData,
+    DocArrayError,
+    FieldTypeError,
+    MissingExtra,
+    UnsupportedFormat,
+)
 from docarray.loaders import (
     from_csv,
     from_dataframe,
@@ -764,3 +771,55 @@ def test_frames_of_a_film(tmp_path):
 def test_arrays_are_made_of_them(folder):
     assert 3 == len(DocumentArray(from_files("*.txt")))
     assert ["tea", "coffee"] == DocumentArray(from_csv(CSV.encode())).texts
+
+
+# --- the old storage ----------------------------------------------------------------------------------------------
+
+OLD = Path(__file__).parent / "data" / "old" / "sqlite.db"
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("films", {}), ("packed", {"protocol": "protobuf", "compress": "gzip"})]
+)
+def test_an_array_of_the_old_sqlite_storage_is_brought_over(name, how, tmp_path):
+    """The file was written by docarray 0.21.0: see data/old/write_sqlite.py."""
+    pytest.importorskip("sqlalchemy", reason='pip install "docarray[sql]"')
+    config = {"connection": str(tmp_path / "new.db")}
+
+    da = DocumentArray(loaders.from_old_sqlite(OLD, name, **how), storage="sqlite", config=config)
+
+    assert ["a", "between", "b", "é"] == da[:, "id"]
+    assert {"n": 1.5, "x": [1, "y"]} == da["a"].tags
+    assert ([1.0, 2.0], "chunk", "a") == (
+        da["a"].embedding.tolist(),
+        da["a"].chunks[0].text,
+        da["@c"][0].parent_id,
+    )
+    assert (b"\0\1", 0.5, "image/png") == (da["b"].blob, da["b"].weight, da["b"].mime_type)
+    assert np.eye(2).tolist() == da["é"].tensor.tolist()
+    da.close()
+
+
+def test_an_old_table_says_how_it_is_brought_over(tmp_path):
+    pytest.importorskip("sqlalchemy", reason='pip install "docarray[sql]"')
+    copied = tmp_path / "old.db"
+    copied.write_bytes(OLD.read_bytes())
+
+    with pytest.raises(UnsupportedFormat, match="from_old_sqlite"):
+        DocumentArray(storage="sqlite", config={"connection": str(copied), "table_name": "films"})
+
+    assert 4 == len(list(loaders.from_old_sqlite(copied, "films")))
+
+
+def test_what_is_no_old_array_says_so(tmp_path):
+    (tmp_path / "x.db").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="films, packed: name one"):
+        loaders.from_old_sqlite(OLD)
+    with pytest.raises(ValueError, match="none is called 'film'"):
+        loaders.from_old_sqlite(OLD, "film")
+    with pytest.raises(ValueError, match="no file of the old"):
+        loaders.from_old_sqlite(tmp_path / "x.db")
+    with pytest.raises(FileNotFoundError):
+        loaders.from_old_sqlite(tmp_path / "y.db")
+    with pytest.raises(CorruptData, match="document 'a' of the old array 'packed'"):
+        list(loaders.from_old_sqlite(OLD, "packed"))

@@ -1,6 +1,6 @@
 from shelf import ShelfStore
 
-from docarray.testing import StoreContract
+from docarray.testing import ArrayContract, StoreContract
 
 
 class TestShelf(StoreContract):
@@ -8,3 +8,10 @@ class TestShelf(StoreContract):
 
     def open(self, folder):
         return ShelfStore(folder / "shelf")
+
+
+class TestShelfArray(ArrayContract):
+    storage = "shelf"
+
+    def config(self, folder):
+        return {"path": str(folder / "shelf")}
