@@ -32,6 +32,7 @@ from docarray.document import Document, IdChanges, Links, copied
 from docarray.errors import (
     BadSelector,
     BadValue,
+    ClosedStore,
     FieldTypeError,
     MissingDocument,
     ShapeError,
@@ -637,8 +638,13 @@ class DocumentArray(Porting[D], Generic[D]):
         return len(self) == len(theirs) and all(a == b for a, b in zip(self, theirs, strict=True))
 
     def __repr__(self) -> str:
-        where = "" if self._slots.store is None else f", storage={self.storage!r}"
-        return f"<{type(self).__name__} (length={len(self)}{where}) at {id(self):#x}>"
+        if self._slots.store is None:
+            return f"<{type(self).__name__} (length={len(self)}) at {id(self):#x}>"
+        try:
+            what = f"length={len(self)}"
+        except ClosedStore:
+            what = "closed"
+        return f"<{type(self).__name__} ({what}, storage={self.storage!r}) at {id(self):#x}>"
 
     # ------------------------------------------------------------------------------------------ columns
 

@@ -387,6 +387,7 @@ class Store(ABC):
         """A number that differs from before when somebody else may have changed rows: another process, another
         connection. Cheap; own changes do not count.
         """
+        self.meta()  # raises where the store was closed
         return 0
 
     @contextlib.contextmanager
@@ -428,8 +429,9 @@ class Store(ABC):
         """
         raise Unsupported(f"storage {type(self).__name__} has no sub-indices")
 
-    def sync(self) -> None:  # noqa: B027  (most hold nothing back)
+    def sync(self) -> None:
         """Writes what is held back, if anything is."""
+        self.version()  # most hold nothing back; a closed one says so
 
     def drop(self) -> None:
         """Deletes the store with all that is in it, and closes it."""

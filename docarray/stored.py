@@ -52,7 +52,19 @@ class Stored(Slots):
         subs: paths, and what is searched for each.
     """
 
-    __slots__ = ("__weakref__", "_held", "_open", "_stale", "_store", "_version", "name", "subs")
+    __slots__ = (
+        "__weakref__",
+        "_bulk",
+        "_held",
+        "_open",
+        "_own",
+        "_serial",
+        "_stale",
+        "_store",
+        "_version",
+        "name",
+        "subs",
+    )
 
     name: str
     subs: dict[str, SubIndex]
@@ -66,6 +78,8 @@ class Stored(Slots):
         self._held: WeakValueDictionary[str, Live] = WeakValueDictionary()
         self._stale: set[str] = set()
         self._version = store.version()
+        self._serial = self._bulk = 0  # of writes through this array: of any, and of the last of many rows
+        self._own: dict[str, int] = {}  # the last write of single rows
         self._open: list[contextlib.AbstractContextManager[None]] = []
 
     @property
@@ -95,9 +109,28 @@ class Stored(Slots):
             self._version = version
             self._stale = set(self._held.keys())
 
-    def held(self, key: str) -> Live | None:
-        """The document of this id that somebody has."""
-        return self._held.get(key)
+    def stamp(self) -> tuple[int, int]:
+        """What is noted before rows are read, to know later which of them were changed since; see `is_old`."""
+        return self._version, self._serial
+
+    def is_old(self, stamp: tuple[int, int]) -> Callable[[str], bool] | None:
+        """Which rows may say something else by now than when this stamp was taken; None: none of them."""
+        version, serial = stamp
+        if serial == self._serial and version == self._version:
+            return None
+        if version != self._version or serial < self._bulk:
+            return lambda key: True
+        own = self._own
+        return lambda key: own.get(key, 0) > serial
+
+    def _wrote(self, keys: Sequence[str] | None = None) -> None:
+        """Notes that rows were written: these, or any."""
+        self._serial += 1
+        if keys is None or len(keys) + len(self._own) > BATCH:
+            self._bulk = self._serial
+            self._own.clear()
+        else:
+            self._own.update(dict.fromkeys(keys, self._serial))
 
     def take(self, doc: Live) -> None:
         """Notes that somebody has this document."""
@@ -127,7 +160,7 @@ class Stored(Slots):
             self._refresh(self.store.read(wanted), fields)
 
     def _refresh(self, table: Table, fields: Sequence[str] | None = None) -> None:
-        fresh = LiveRows(table, self, look=False)
+        fresh = LiveRows(table, self, self.stamp(), look=False)
         for row, key in enumerate(table.ids):
             doc = self._held.get(key)
             if doc is not None:
@@ -188,13 +221,14 @@ class Stored(Slots):
     def get(self, position: Place) -> Document:
         """The document at a place."""
         self._look()
+        stamp = self.stamp()
         for attempt in range(_AGAIN):
             key = self._key(position)
             doc = self._held.get(key)
             if doc is not None and key not in self._stale:
                 return doc
             try:
-                return LiveRows(self.store.read([key]), self).doc(0)
+                return LiveRows(self.store.read([key]), self, stamp).doc(0)
             except MissingDocument:  # somebody deleted what was at this position, between two looks
                 if type(position) is str or attempt == _AGAIN - 1:
                     raise
@@ -203,9 +237,10 @@ class Stored(Slots):
     def select(self, positions: Sequence[Place] | slice) -> Slots:
         """The documents at these places as an array in memory; they are live."""
         self._look()
+        stamp = self.stamp()
         for attempt in range(_AGAIN):
             try:
-                return Slots.of_rows(LiveRows(self._read(positions), self))
+                return Slots.of_rows(LiveRows(self._read(positions), self, stamp))
             except MissingDocument:  # somebody deleted one between two looks
                 if attempt == _AGAIN - 1:
                     raise
@@ -228,13 +263,13 @@ class Stored(Slots):
 
     def __iter__(self) -> Iterator[Document]:
         self._look()
-        batch = 64
+        batch, stamp = 64, self.stamp()
         for table in self.store.scan(None, BATCH):
             for start in range(0, len(table), batch):
                 part = table.slice(start, min(start + batch, len(table)))
-                rows = LiveRows(part, self, look=bool(self._stale))
+                rows = LiveRows(part, self, stamp, look=bool(self._stale))
                 yield from rows.docs(range(len(rows)))
-            batch = 1024
+            batch, stamp = 1024, self.stamp()
 
     def hits(self, positions: Sequence[Place]) -> list[Document]:
         """Copies of the documents at these places, which are no documents of the store."""
@@ -291,6 +326,7 @@ class Stored(Slots):
             with self.store.transaction():
                 yield
         except BaseException:
+            self._wrote()
             self._renew(None)
             raise
 
@@ -308,6 +344,7 @@ class Stored(Slots):
                     self.store.add(table, key)
                     self.store.delete([key])
                 self._follow([key], table)
+        self._wrote([key, doc.id])
         if self._held.get(key) is not doc._target():
             self._let_go([key])
 
@@ -336,6 +373,7 @@ class Stored(Slots):
             self._add_table(_tabled(docs), before)
 
     def _add_table(self, table: Table, before: str | None = None) -> None:
+        self._wrote(table.ids)  # of which some may have been there, and deleted
         if not self.subs:
             self.store.add(table, before)
             return
@@ -372,6 +410,7 @@ class Stored(Slots):
                 table = whole(_tabled(batch))
                 self.store.write(table)
                 self._follow(table.ids, table)
+                self._wrote(table.ids)
                 self._let_go(table.ids, keep=batch)
 
     def splice(self, window: slice, docs: list[Document]) -> None:
@@ -393,6 +432,7 @@ class Stored(Slots):
             if table is not None:
                 self.store.add(table, before)
             self._follow(gone, table)
+        self._wrote()
         self._let_go(gone, keep=docs)
 
     def remove(self, positions: Sequence[Place]) -> None:
@@ -406,6 +446,7 @@ class Stored(Slots):
                 self._follow(keys, None)
         else:
             self.store.delete(keys)
+        self._wrote(keys)
         self._let_go(keys)
 
     def reorder(self, positions: Sequence[int]) -> None:
@@ -424,6 +465,7 @@ class Stored(Slots):
             self.store.clear()
             for sub in self.subs.values():
                 sub.clear()
+        self._wrote()
         self._let_go(list(self._held))
 
     def set_embeddings(self, matrix: Any) -> None:
@@ -444,6 +486,7 @@ class Stored(Slots):
     def _set_columns(self, columns: dict[str, Column]) -> None:
         ids = self.store.ids()
         self.store.update(Table(columns, len(ids), ids))
+        self._wrote()
         self._renew(None, tuple(columns))
 
     # ------------------------------------------------------------------------------------------ live documents
@@ -472,6 +515,7 @@ class Stored(Slots):
 
     def _write(self, docs: list[Live], fields: Sequence[str]) -> None:
         table = tabulate_fields(Slots(cast("list[Any]", docs)), fields)
+        self._wrote(table.ids)
         if self.subs and not _NESTING.isdisjoint(fields):
             with self.store.transaction():
                 self.store.update(table)
@@ -500,6 +544,7 @@ class Stored(Slots):
             self.store.add(table, old)
             self.store.delete([old])
             self._follow([old], table)
+        self._wrote([old, doc._id])
         self._held.pop(old, None)
         self.take(doc)
 
@@ -535,6 +580,7 @@ class Stored(Slots):
             context.__exit__(*exception)
         finally:
             if exception and exception[0] is not None:
+                self._wrote()
                 self._renew(None)
 
     def close(self) -> None:
@@ -678,12 +724,16 @@ _SLOTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
 class LiveRows(Rows):
     """Rows that were read from a store; the documents made of them are live."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_stamp")
     is_live: ClassVar[bool] = True
 
-    def __init__(self, table: Table, body: Stored | None, look: bool = True) -> None:
+    def __init__(
+        self, table: Table, body: Stored | None, stamp: tuple[int, int] = (0, 0), look: bool = True
+    ) -> None:
+        # `stamp`: that of the body, from before the table was read.
         super().__init__(table)
         self._body = body
+        self._stamp = stamp
         if look and body is not None and len(body._held):
             self._meet(body)
 
@@ -709,6 +759,9 @@ class LiveRows(Rows):
         if body is None:
             super()._make(numbers, cut)
             return
+        is_old = body.is_old(self._stamp)
+        if is_old is not None:
+            numbers, cut = self._made_anew(body, numbers, cut, is_old)
         held, first = body._held, dict[str, int]()
         if not len(held) and len(set(cut.ids)) == len(numbers):  # as when somebody walks over all
             super()._make(numbers, cut)
@@ -734,6 +787,24 @@ class LiveRows(Rows):
             body.take(cast("Live", self.made[number]))
         for number, key in repeats:
             self.made[number] = self.made[first[key]]
+
+    def _made_anew(
+        self, body: Stored, numbers: Sequence[int], cut: Table, is_old: Callable[[str], bool]
+    ) -> tuple[Sequence[int], Table]:
+        """Makes documents of rows that were changed since this table was read, as they are by now; gives the rest."""
+        ids = cut.ids
+        old = [at for at, key in enumerate(ids) if key not in body._held and is_old(key)]
+        if not old:
+            return numbers, cut
+        known = body.store.known([ids[at] for at in old])
+        keys = list(dict.fromkeys(ids[at] for at in old if ids[at] in known))
+        now = LiveRows(body.store.read(keys), body, body.stamp())
+        docs = dict(zip(keys, now.docs(range(len(keys))), strict=True))
+        for at in old:  # one that is gone by now is a document like any other
+            key = ids[at]
+            self.made[numbers[at]] = docs[key] if key in docs else Rows(cut.slice(at, at + 1)).doc(0)
+        rest = sorted(set(range(len(ids))).difference(old))
+        return [numbers[at] for at in rest], cut.take(np.array(rest, np.intp))
 
     def _begun(self, numbers: Sequence[int], ids: list[str]) -> list[Document]:
         return [bare(key, Unfinished) for key in ids]

@@ -12,16 +12,16 @@
         def config(self, folder):
             return {"path": str(folder / "shelf")}
 
-Needs pytest and hypothesis; nothing else of the library does.
+Needs pytest and hypothesis, `pip install "docarray[testing]"`; nothing else of the library does.
 """
 
 # ruff: noqa: E402
 
 from docarray.registry import require
 
-require("hypothesis", "docarray.testing", "hypothesis")
+require("hypothesis", "docarray.testing", '"docarray[testing]"')
 # Otherwise a failing assertion of these would say no more than that it failed.
-require("pytest", "docarray.testing", "pytest").register_assert_rewrite(
+require("pytest", "docarray.testing", '"docarray[testing]"').register_assert_rewrite(
     "docarray.testing.arrays", "docarray.testing.machine", "docarray.testing.stores"
 )
 

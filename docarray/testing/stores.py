@@ -1142,6 +1142,7 @@ class StoreContract:
             lambda: store.nearest(self.queries(1), 1, self.metrics[0]),
             lambda: store.search(["x"], 1),
             lambda: store.embeddings(),
+            lambda: store.version(),
             lambda: store.transaction().__enter__(),
         ):
             with pytest.raises(ClosedStore):
