@@ -885,9 +885,9 @@ class DocumentArray(Porting[D], Generic[D]):
             return hits[0] if isinstance(query, str) else hits
         vectors, single, ids = self._query_vectors(query)
         name = finding.score_name(metric, metric_name)
-        if filter is not None:
-            finding.check_filter(filter)
-        if vectors is None or not len(self):
+        if vectors is None or (self._slots.store is None and not len(self)):
+            if filter is not None:
+                finding.check_filter(filter)  # which the search below does
             canonical(metric)
             nothing = [DocumentArray[D]() for _ in range(0 if vectors is None else vectors.shape[0])]
             return nothing[0] if single else nothing

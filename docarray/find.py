@@ -250,7 +250,12 @@ def search(
         node = None if condition is None else query.parse(condition, FIELDS)
         most = None if normalization is not None else limit
         skip = leave_out if normalization is None else None
-        found = slots.store.nearest(asked, most, metric, where=node, skip=skip, batch_size=batch_size)
+        try:
+            found = slots.store.nearest(asked, most, metric, where=node, skip=skip, batch_size=batch_size)
+        except MissingEmbedding:
+            if len(slots.store):
+                raise
+            return [([], []) for _ in range(asked.shape[0])]
         if normalization is None:
             return cast("list[Found]", found)
         return [
@@ -313,8 +318,8 @@ def _text_index(slots: Slots, path: tuple[str | int, ...]) -> TextIndex:
     numbers = slots.untouched
     column: Any = _Docs(slots.docs()) if numbers is None else _columns(slots, numbers)
     values: Any = column(path, None)
-    cells: Any = values if type(values) is list else values.to_list()
-    texts = [cell if isinstance(cell, str) else "" for cell in cells]
+    cells = values if type(values) is list else values.to_list()
+    texts = [cell if isinstance(cell, str) else "" for cell in cast("Any", cells)]
     if slots._words is None:
         slots._words = {}
     known: tuple[list[str], TextIndex] | None = slots._words.get(path)

@@ -122,7 +122,8 @@ class Rows:
             if wanted[-1] == stretch[-1] and wanted == list(stretch):  # as loops ask: a slice copies nothing
                 wanted = stretch
         if isinstance(wanted, range) and wanted.step == 1:
-            return self.table.slice(wanted.start, wanted.stop)
+            whole = wanted.start == 0 and wanted.stop == len(self.table)
+            return self.table if whole else self.table.slice(wanted.start, wanted.stop)
         return self.table.take(np.array(wanted, np.intp))
 
     def _make(self, numbers: Sequence[int], cut: Table) -> None:
