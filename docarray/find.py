@@ -317,9 +317,9 @@ def _text_index(slots: Slots, path: tuple[str | int, ...]) -> TextIndex:
     """The index of the words along a path, kept with the texts that it is of."""
     numbers = slots.untouched
     column: Any = _Docs(slots.docs()) if numbers is None else _columns(slots, numbers)
-    values: Any = column(path, None)
-    cells = values if type(values) is list else values.to_list()
-    texts = [cell if isinstance(cell, str) else "" for cell in cast("Any", cells)]
+    values: query.Column = column(path, None)
+    cells = values if isinstance(values, list) else values.to_list()
+    texts = [cell if isinstance(cell, str) else "" for cell in cells]
     if slots._words is None:
         slots._words = {}
     known: tuple[list[str], TextIndex] | None = slots._words.get(path)
