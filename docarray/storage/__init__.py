@@ -17,21 +17,21 @@ MEMORY = About(
 
 _TITLES = {
     "place": "the documents are in",
-    "install": "`pip install`",
-    "survives": "survives",
-    "shared": "shared by",
-    "filters": "filters run",
-    "vectors": "vectors",
-    "text": "text",
+    "install": "to install",
+    "survives": "outlives",
+    "shared": "open at the same time",
     "transactions": "transactions",
+    "filters": "filters run",
+    "vectors": "vector search",
+    "text": "text search",
 }
 
 
 def capabilities() -> str:
-    """A table in Markdown of what each storage can do, from what each says of itself; other names of one stand by it.
+    """A table in Markdown of what each storage can do, from what each says of itself; names of one stand together.
 
-    >>> print(capabilities().splitlines()[2][:40])
-    | `memory` | memory |  |  | threads that
+    >>> print(capabilities().splitlines()[2][:37])
+    | the documents are in | memory | a fi
     """
     names: dict[int, list[str]] = {}
     said: dict[int, About] = {}
@@ -39,11 +39,10 @@ def capabilities() -> str:
         about = MEMORY if name == "memory" else resolve("storage", name).about
         said[id(about)] = about
         names.setdefault(id(about), []).append(name)
-    lines = [
-        f"| `storage=` | {' | '.join(_TITLES.values())} |",
-        "|---" * (len(_TITLES) + 1) + "|",
-    ]
-    for key, about in said.items():
-        cells = [str(getattr(about, field)) for field in _TITLES]
-        lines.append(f"| {', '.join(f'`{name}`' for name in names[key])} | {' | '.join(cells)} |")
+    heads = [", ".join(f"`{name}`" for name in alike) for alike in names.values()]
+    lines = [f"| `storage=` | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for field, title in _TITLES.items():
+        lines.append(
+            f"| {title} | {' | '.join(str(getattr(about, field)) or '-' for about in said.values())} |"
+        )
     return "\n".join(lines)
