@@ -26,7 +26,7 @@ import numpy as np
 from docarray import registry, tensors, traverse
 from docarray.columns import Column, TextColumn, UniformTensors, column_of
 from docarray.document import Document
-from docarray.errors import BadValue, DuplicateDocument, MissingDocument, StaleDocument, UnknownOption
+from docarray.errors import BadValue, DuplicateDocument, MissingDocument, OutOfRange, StaleDocument, UnknownOption
 from docarray.live import EVERY, Home, Inside, Live, Unfinished
 from docarray.rows import Rows, RowsSpan, Slots, bare, rows_of_matrix, tabulate_fields
 from docarray.schema import FIELDS
@@ -123,19 +123,40 @@ class Stored(Slots):
         own = self._own
         return lambda key: own.get(key, 0) > serial
 
-    def _wrote(self, keys: Sequence[str] | None = None) -> None:
-        """Notes that rows were written: these, or any."""
+    def _wrote(self, keys: Sequence[str] | None = None, by: Sequence[Live] = ()) -> None:
+        """Notes that rows were written: these, or any; called after they were.
+
+        Another thread may have read a row before, and hold its document by now: that is to be read anew. Whoever
+        takes a document looks once more after that (`take`), so that one of the two sees the other.
+        """
         self._serial += 1
         if keys is None or len(keys) + len(self._own) > BATCH:
             self._bulk = self._serial
             self._own.clear()
         else:
             self._own.update(dict.fromkeys(keys, self._serial))
+        mine = {id(doc) for doc in by}
+        for key in list(self._held.keys()) if keys is None else keys:
+            doc = self._held.get(key)
+            if doc is not None and id(doc) not in mine:
+                self._stale.add(key)
 
-    def take(self, doc: Live) -> None:
-        """Notes that somebody has this document."""
-        self._held[doc._id] = doc
-        self._stale.discard(doc._id)
+    def take(self, docs: Iterable[Live], stamp: tuple[int, int]) -> None:
+        """Notes that somebody has these documents, of rows that were read after this stamp was taken."""
+        keys: list[str] = []
+        for doc in docs:
+            key = doc._id
+            self._held[key] = doc
+            keys.append(key)
+        self._current(keys, stamp)
+
+    def _current(self, keys: Sequence[str], stamp: tuple[int, int]) -> None:
+        """Notes that documents say what their rows said when this stamp was taken."""
+        if self._stale:
+            self._stale.difference_update(keys)
+        is_old = self.is_old(stamp)
+        if is_old is not None:
+            self._stale.update(filter(is_old, keys))
 
     def _let_go(self, keys: Iterable[str], keep: Iterable[Any] = ()) -> None:
         """Documents of these ids are no longer those of the store, but for some that were put back."""
@@ -153,20 +174,30 @@ class Stored(Slots):
         wanted = [key for key in (list(self._held) if keys is None else keys) if key in self._held]
         if not wanted:
             return
-        known = self.store.known(wanted)
+        stamp = self.stamp()
+        table = self.read_known(wanted)
+        known = set(table.ids)
         self._let_go([key for key in wanted if key not in known])
-        wanted = [key for key in wanted if key in known]
-        if wanted:
-            self._refresh(self.store.read(wanted), fields)
+        if known:
+            self._refresh(table, stamp, fields)
 
-    def _refresh(self, table: Table, fields: Sequence[str] | None = None) -> None:
-        fresh = LiveRows(table, self, self.stamp(), look=False)
+    def read_known(self, keys: Sequence[str]) -> Table:
+        """The rows of those of these ids that are there."""
+        for _ in range(_AGAIN):
+            known = self.store.known(keys)
+            try:
+                return self.store.read([key for key in dict.fromkeys(keys) if key in known])
+            except MissingDocument:  # somebody deleted one between the two
+                continue
+        return Table({}, 0, [])
+
+    def _refresh(self, table: Table, stamp: tuple[int, int], fields: Sequence[str] | None = None) -> None:
+        fresh = LiveRows(table, self, stamp, look=False)
         for row, key in enumerate(table.ids):
             doc = self._held.get(key)
             if doc is not None:
-                new = fresh.unheld(row)
-                _transplant(doc, new, fields)
-                self._stale.discard(key)
+                _transplant(doc, fresh.unheld(row), fields)
+        self._current(table.ids, stamp)
 
     # ------------------------------------------------------------------------------------------ places
 
@@ -241,8 +272,8 @@ class Stored(Slots):
         for attempt in range(_AGAIN):
             try:
                 return Slots.of_rows(LiveRows(self._read(positions), self, stamp))
-            except MissingDocument:  # somebody deleted one between two looks
-                if attempt == _AGAIN - 1:
+            except (MissingDocument, OutOfRange) as error:  # somebody deleted one between two looks
+                if attempt == _AGAIN - 1 or (type(error) is OutOfRange and not isinstance(positions, slice)):
                     raise
         raise AssertionError
 
@@ -373,13 +404,13 @@ class Stored(Slots):
             self._add_table(_tabled(docs), before)
 
     def _add_table(self, table: Table, before: str | None = None) -> None:
-        self._wrote(table.ids)  # of which some may have been there, and deleted
         if not self.subs:
             self.store.add(table, before)
-            return
-        with self.writing():
-            self.store.add(table, before)
-            self._follow([], table)
+        else:
+            with self.writing():
+                self.store.add(table, before)
+                self._follow([], table)
+        self._wrote(table.ids)  # of which some may have been there, and deleted
 
     def adopt(self, other: Slots) -> bool:
         """Takes over the rows of another body, as columns."""
@@ -515,13 +546,13 @@ class Stored(Slots):
 
     def _write(self, docs: list[Live], fields: Sequence[str]) -> None:
         table = tabulate_fields(Slots(cast("list[Any]", docs)), fields)
-        self._wrote(table.ids)
         if self.subs and not _NESTING.isdisjoint(fields):
             with self.store.transaction():
                 self.store.update(table)
                 self._follow(table.ids, tabulate_fields(Slots(cast("list[Any]", docs)), sorted(_NESTING)))
         else:
             self.store.update(table)
+        self._wrote(table.ids, docs)
 
     def may_rename(self, doc: Live, new: Any) -> None:
         """Does nothing if the document may have this id.
@@ -544,9 +575,9 @@ class Stored(Slots):
             self.store.add(table, old)
             self.store.delete([old])
             self._follow([old], table)
-        self._wrote([old, doc._id])
         self._held.pop(old, None)
-        self.take(doc)
+        self._held[doc._id] = doc
+        self._wrote([old, doc._id], [doc])
 
     # ------------------------------------------------------------------------------------------ sub-indices
 
@@ -747,7 +778,7 @@ class LiveRows(Rows):
                 if key in body._stale:
                     again.append(row)
         if again:
-            body._refresh(self.table.take(np.array(again, np.intp)))
+            body._refresh(self.table.take(np.array(again, np.intp)), self._stamp)
 
     def unheld(self, row: int) -> Document:
         """A fresh document of a row, of which nobody knows."""
@@ -765,8 +796,7 @@ class LiveRows(Rows):
         held, first = body._held, dict[str, int]()
         if not len(held) and len(set(cut.ids)) == len(numbers):  # as when somebody walks over all
             super()._make(numbers, cut)
-            for number in numbers:
-                body.take(cast("Live", self.made[number]))
+            body.take([cast("Live", self.made[number]) for number in numbers], self._stamp)
             return
         fresh: list[int] = []
         repeats: list[tuple[int, str]] = []
@@ -783,8 +813,7 @@ class LiveRows(Rows):
             super()._make(numbers, cut)
         elif fresh:
             super()._make([numbers[at] for at in fresh], cut.take(np.array(fresh, np.intp)))
-        for number in first.values():
-            body.take(cast("Live", self.made[number]))
+        body.take([cast("Live", self.made[number]) for number in first.values()], self._stamp)
         for number, key in repeats:
             self.made[number] = self.made[first[key]]
 
@@ -796,10 +825,9 @@ class LiveRows(Rows):
         old = [at for at, key in enumerate(ids) if key not in body._held and is_old(key)]
         if not old:
             return numbers, cut
-        known = body.store.known([ids[at] for at in old])
-        keys = list(dict.fromkeys(ids[at] for at in old if ids[at] in known))
-        now = LiveRows(body.store.read(keys), body, body.stamp())
-        docs = dict(zip(keys, now.docs(range(len(keys))), strict=True))
+        stamp = body.stamp()
+        now = LiveRows(body.read_known([ids[at] for at in old]), body, stamp)
+        docs = dict(zip(now.table.ids, now.docs(range(len(now))), strict=True))
         for at in old:  # one that is gone by now is a document like any other
             key = ids[at]
             self.made[numbers[at]] = docs[key] if key in docs else Rows(cut.slice(at, at + 1)).doc(0)
