@@ -23,6 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 OLD = ROOT / ".venv-old" / "bin" / "python"
+PEERS = ROOT / ".venv-peers"  # a folder for each peer that has an environment of its own: `make .venv-peers`
+APART = {"docarray041", "chromadb", "lancedb"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ class Row:
     faster: float = 0  # goal: the other side takes at least this many times ours
     within: float = 0  # goal: ours takes at most this many times the other side's
     below: float = 0  # goal: ours is at most this, whatever the other side has
+    least: float = (
+        0  # goal: ours is at least this many times the other side's, for what is better when it is more
+    )
     fresh: bool = False  # a new process for each round
     rounds: int = 9
     seconds: float = 25  # after so long no further round is begun; three are made in any case
@@ -49,6 +54,8 @@ class Row:
             return f">= {self.faster:g}x"
         if self.below:
             return f"<= {show(self.below, self.unit)}"
+        if self.least:
+            return f">= {self.least:g}x"
         return f"<= {self.within:g}x" if self.within else "-"
 
 
@@ -61,7 +68,7 @@ class Side:
 
     def __init__(self, python: Path, task: str, n: int) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        if python != OLD:
+        if python == Path(sys.executable):
             environment["PYTHONPATH"] = str(ROOT)
         self._process = subprocess.Popen(
             [python, HERE / "worker.py", task, str(n)],
@@ -107,6 +114,13 @@ def side(python: Path, task: str, n: int) -> Iterator[Side]:
         made.close()
 
 
+def python_of(name: str) -> Path:
+    """The interpreter that a side runs in."""
+    if name in APART:
+        return PEERS / name / "bin" / "python"
+    return OLD if name == "old" else Path(sys.executable)
+
+
 @dataclass(frozen=True)
 class Result:
     ours: float
@@ -118,7 +132,7 @@ class Result:
 def measure(row: Row, n: int, rounds: int) -> Result:
     """Both sides of a row, in turns."""
     here = Path(sys.executable)
-    there = OLD if row.side == "old" else here
+    there = python_of(row.side)
     pairs: list[tuple[float, float]] = []
     agree = True
     started = time.perf_counter()
@@ -157,6 +171,8 @@ def show(value: float, unit: str) -> str:
     """
     if unit == "B":
         return f"{value / 1e6:.3g} MB" if value >= 1e6 else f"{value:.0f} B"
+    if unit == "share":
+        return f"{value:.3f}"
     if unit != "s":
         return f"{value:.0f}"
     for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "us")):
@@ -168,9 +184,12 @@ def show(value: float, unit: str) -> str:
 def verdict(row: Row, result: Result) -> tuple[str, str]:
     """The ratio to print, and `ok`, `short` or what else there is to say."""
     shown, reached = result.ratio, result.ratio >= row.faster
-    if row.within or row.below or row.unit != "s":
+    if row.within or row.below or row.least or row.unit != "s":
         shown = 1 / result.ratio
-        reached = shown <= row.within if row.within else result.ours <= row.below
+        if row.least:
+            reached = shown >= row.least
+        else:
+            reached = shown <= row.within if row.within else result.ours <= row.below
     word = "ok" if reached else "short"
     if not result.agree:
         word = "answers differ"
@@ -192,11 +211,14 @@ def main(question: str | None, rows: Sequence[Row]) -> None:
     width = max((len(row.name) for row in rows), default=0)
     print((question or "").strip().splitlines()[0])
     print()
-    print(f"{'row':{width}} | {'against':8} | {'ours':>9} | {'peer':>9} | {'ratio':>8} | {'goal':>9} |")
-    print("-" * (width + 64))
+    print(f"{'row':{width}} | {'against':11} | {'ours':>9} | {'peer':>9} | {'ratio':>8} | {'goal':>9} |")
+    print("-" * (width + 67))
     count, good = 0, 0
     for row in rows:
         n, rounds = (min(row.n, 3_000), 3) if options.quick else (row.n, row.rounds)
+        if not python_of(row.side).exists():
+            print(f"{row.name:{width}} | {row.side:11} | not installed: make .venv-peers")
+            continue
         try:
             result = measure(row, n, rounds)
         except Failed as failure:
@@ -207,7 +229,7 @@ def main(question: str | None, rows: Sequence[Row]) -> None:
             if options.quick and word in {"ok", "short"}:
                 word = ""  # the goals are for the full sizes
         print(
-            f"{row.name:{width}} | {row.side:8} | {ours:>9} | {peer:>9} | {ratio:>8} | {row.goal:>9} | {word}"
+            f"{row.name:{width}} | {row.side:11} | {ours:>9} | {peer:>9} | {ratio:>8} | {row.goal:>9} | {word}"
         )
         sys.stdout.flush()
         count += row.goal != "-"

@@ -12,6 +12,7 @@ import json
 import sys
 
 import tasks_formats  # noqa: F401  it adds its own
+import tasks_storage  # noqa: F401
 from tasks import TASKS
 
 

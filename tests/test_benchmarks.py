@@ -23,9 +23,12 @@ def load(module: str):
 
 
 load("tasks_formats")  # adds its own
+load("tasks_storage")
 tasks = load("tasks").TASKS
-# These measure a library that only `make bench` installs.
-PEERS = {task for task in tasks if task.startswith("faiss_")}
+# These measure libraries that only `make bench` or `make .venv-peers` installs.
+PEERS = {
+    task for task in tasks if task.startswith(("faiss_", "hnswlib_", "docarray041_", "chromadb_", "lancedb_"))
+}
 
 
 @pytest.mark.parametrize("file", FILES)
