@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, cast
+from urllib.parse import quote
 
 from docarray.errors import (
     BadValue,
@@ -343,7 +344,8 @@ class SqliteConnection(Connection):
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:
-        return (sqlite3.Error,)
+        # sqlite3 reads its own messages, in which names of a damaged file may stand, and texts as UTF-8.
+        return (sqlite3.Error, UnicodeDecodeError)
 
     def _connect(self) -> Any:
         assert self._path is not None
@@ -357,9 +359,28 @@ class SqliteConnection(Connection):
             self._set_up(raw)
         except BaseException as error:
             raw.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.OperationalError) and self._can_only_be_read():
+                return self._connect_to_read(options)
+            if isinstance(error, self._errors):
                 raise self._fault(error) from error
             raise
+        return raw
+
+    def _can_only_be_read(self) -> bool:
+        """Whether the file is whole by itself, in a folder where nobody can write."""
+        path = self._path
+        if path is None or not os.path.isfile(path) or os.access(os.path.dirname(path), os.W_OK):
+            return False
+        return not os.path.exists(path + "-wal") or os.path.getsize(path + "-wal") == 0
+
+    def _connect_to_read(self, options: dict[str, Any]) -> Any:
+        """The file of a folder that cannot be written: SQLite opens it where it is told that nobody changes it."""
+        try:
+            path = f"file:{quote(str(self._path))}?immutable=1"
+            raw: Any = cast("Any", sqlite3).connect(path, **{**options, "uri": True})
+            raw.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        except self._errors as error:
+            raise self._fault(error) from error
         return raw
 
     def _set_up(self, raw: sqlite3.Connection) -> None:
@@ -424,6 +445,8 @@ class SqliteConnection(Connection):
     def _fault(self, error: Exception) -> Exception:
         if isinstance(error, sqlite3.IntegrityError):
             return Clash(str(error))
+        if isinstance(error, UnicodeDecodeError):
+            return CorruptData(f"{self.place} is damaged: what should be text is not: {error}")
         name, place = str(getattr(error, "sqlite_errorname", "")), self.place
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             who = _holders(self._path) if self.path else "another connection"
