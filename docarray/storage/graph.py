@@ -21,13 +21,16 @@ from docarray.nearest import row_norms
 from docarray.registry import require
 from docarray.tensors import Array
 
-__all__ = ["ENGINES", "METRICS", "Graph", "Shape", "engine_named", "prepared"]
+__all__ = ["ENGINES", "LEAST", "METRICS", "MOST", "Graph", "Shape", "engine_named", "prepared"]
 
 METRICS: Final = ("cosine", "euclidean", "inner_product")
 """What a graph can be made for."""
 
 # Norms outside are not for float32: their squares would leave its range.
-_NORMS: Final = (1e-18, 1e18)
+LEAST: Final = 1e-18
+"""Vectors of norms below have no direction that a graph could tell."""
+MOST: Final = 1e18
+"""Vectors of norms from here on are in no graph."""
 _STEP: Final = 8192  # vectors that are prepared together
 
 
@@ -52,6 +55,10 @@ class Graph(ABC):
     """A graph in memory. It is not thread safe: whoever holds it has a lock."""
 
     name: ClassVar[str]
+    parallel: ClassVar[bool] = False
+    """Whether several threads may search at once with the same `ef`, while nobody does anything else with it."""
+    ef: int = 0
+    """As the last search had it; one with another changes it for all."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -100,11 +107,11 @@ class Hnswlib(Graph):
     """A graph of hnswlib."""
 
     name = "hnswlib"
+    parallel = True
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self._index = self._empty()
-        self._ef = 0
         self._holes = 0
 
     def _empty(self) -> Any:
@@ -133,9 +140,9 @@ class Hnswlib(Graph):
         self._holes += len(numbers)
 
     def search(self, vectors: Array, k: int, ef: int) -> Array | None:
-        if ef != self._ef:
+        if ef != self.ef:
             self._index.set_ef(ef)
-            self._ef = ef
+            self.ef = ef
         try:
             numbers, _ = self._index.knn_query(vectors, k)
         except RuntimeError:  # fewer than k were reached from where the search began
@@ -154,7 +161,7 @@ class Hnswlib(Graph):
             index.load_index(os.fspath(path))
         except RuntimeError as error:
             raise CorruptData(f"the graph in {path} cannot be read: {error}") from None
-        self._index, self._ef, self._holes = index, 0, int(index.element_count) - live
+        self._index, self.ef, self._holes = index, 0, int(index.element_count) - live
 
 
 class Usearch(Graph):
@@ -267,17 +274,16 @@ def prepared(vectors: Array, metric: str) -> tuple[Array, Array]:
     """
     out = np.empty(vectors.shape, np.float32)
     fits = np.empty(len(vectors), np.bool_)
-    low, high = _NORMS
     with np.errstate(all="ignore"):
         for start in range(0, len(vectors), _STEP):
             part = slice(start, start + _STEP)
             block = vectors[part]
             norms = row_norms(block)
             if metric == "cosine":
-                fits[part] = (norms > low) & (norms < high)
+                fits[part] = (norms > LEAST) & (norms < MOST)
                 out[part] = block / np.where(fits[part], norms, 1.0)[:, None]
             else:
-                fits[part] = norms < high
+                fits[part] = norms < MOST
                 out[part] = block
         out[~fits] = 0
     return out, fits

@@ -28,7 +28,15 @@ from urllib.parse import quote
 from docarray import query, registry, tensors
 from docarray.columns import Column, UniformTensors
 from docarray.distance import Metric
-from docarray.errors import BadValue, FieldTypeError, ShapeError, UnknownMetric, Unsupported, near_miss
+from docarray.errors import (
+    BadValue,
+    FieldTypeError,
+    ShapeError,
+    StoreError,
+    UnknownMetric,
+    Unsupported,
+    near_miss,
+)
 from docarray.progress import Show
 from docarray.storage.graph import METRICS, engine_named
 from docarray.storage.index import PREFIX, Settings, VectorIndex
@@ -39,6 +47,8 @@ __all__ = ["AnnliteConfig", "AnnliteStore", "HnswConfig", "HnswStore"]
 
 _FORM: Final = PREFIX + "form"
 _METRICS: Final = {**{name: name for name in METRICS}, "dot": "inner_product", "sqeuclidean": "euclidean"}
+_FILTERS: Final = 16
+_LONGEST: Final = 1 << 15  # ids of a filter that are kept
 _ROWS: Final = ("columns", "list_like", "root_id", "serialize_config", "timeout")
 _FILE: Final = ("conn_config", "journal_mode", "synchronous")
 
@@ -135,12 +145,12 @@ class HnswStore(Store):
 
     about: ClassVar[About] = About(
         place="a file, and a folder for the index",
-        install='"docarray[hnsw]"',
+        install='"docarray[hnsw]" or "docarray[usearch]"',
         survives="kill -9",
-        shared="several processes",
+        shared="as of the rows",
         filters="in SQL",
         vectors="HNSW",
-        text="of the rows",
+        text="as of the rows",
     )
     exact: ClassVar[bool] = False
     has_columns: ClassVar[bool] = True
@@ -162,6 +172,7 @@ class HnswStore(Store):
         self._family.members.add(self)
         self._form: Form | None = None
         self._form_at: int | None = None
+        self._filters: dict[Any, tuple[int, list[str]]] = {}
         self._temporary: Any = None
         self._besides: dict[str, HnswStore] = {}
 
@@ -185,7 +196,10 @@ class HnswStore(Store):
             if folder is None:
                 folder = Path(tempfile.mkdtemp(prefix="docarray-"))
                 temporary = folder
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{folder} cannot be the folder of an index: {error}") from error
             connection = folder / "docs.db"
         rows: dict[str, Any] = {
             name: getattr(config, name) for name in _ROWS if getattr(config, name) is not None
@@ -292,11 +306,33 @@ class HnswStore(Store):
 
         Costs what the graph costs; the first search after writing also adds to the graph what was written.
         """
-        kept = None if where is None else self._inner.where(where)
         now = self._inner.mark()
         if now is None:
             return self._inner.nearest(vectors, k, metric, where=where, skip=skip, batch_size=batch_size)
+        kept = None
+        if where is not None:
+            kept, now = self._kept(where, now)
         return self._index.nearest(now, vectors, k, metric, kept, skip, batch_size)
+
+    def _kept(self, where: query.Node, now: int) -> tuple[Sequence[str], int]:
+        """The ids that a filter keeps, and a mark from after that. The last few are kept while nothing changes."""
+        kept, known = None, self._filters
+        # Within a transaction marks may be given again; and of what is equal to itself alone nothing is kept.
+        key = None if self._family.is_inside else (repr(where), where)
+        if key is not None:
+            try:
+                at, kept = known.get(key, (None, None))
+            except TypeError:  # a value that has no hash
+                key, at = None, None
+            if kept is not None and at == now:
+                return kept, now
+        kept = self._inner.where(where)
+        after = cast("int", self._inner.mark())
+        if key is not None and after == now and len(kept) <= _LONGEST:
+            if len(known) >= _FILTERS:
+                known.clear()
+            known[key] = now, kept
+        return kept, after
 
     def search(
         self, texts: Sequence[str], k: int | None, field: str = "text", *, where: query.Node | None = None
@@ -344,6 +380,7 @@ class HnswStore(Store):
         """It is over."""
         if failed:
             self._form = None
+            self._filters.clear()
         self._index.end(failed)
 
     # ------------------------------------------------------------------------------------------ as a whole
@@ -474,6 +511,11 @@ class _Family:
         self._lock = threading.Lock()
         self._depth = 0
         self._failed = False
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a transaction is open."""
+        return self._depth > 0
 
     def enter(self) -> None:
         with self._lock:

@@ -6,7 +6,9 @@ Rule 2: vectors stand under numbers that are used once; a changed vector gets a 
         The graph has the numbers below `_built`, apart from holes and from those that do not fit it (`_loose`).
 Rule 3: the graph only proposes. What is said of a hit is measured as everywhere (pairs.py): the same hit has the same
         distance to the last bit. Vectors that do not fit the graph are measured one by one.
-Rule 4: files are written under new names, forced to the disk, and then named by one rename. Nobody reads a half.
+Rule 4: who only searches does so beside others, without the lock of the store, as a reader. What others see of the
+        graph and of `_ids` changes when no reader is left. A reader never asks for the lock of the store.
+Rule 5: files are written under new names, forced to the disk, and then named by one rename. Nobody reads a half.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import warnings
 import zlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -39,9 +41,9 @@ from docarray.errors import (
     StoreError,
 )
 from docarray.nearest import nearest, row_norms
-from docarray.pairs import CHUNK_BYTES, Floats, float64, paired
+from docarray.pairs import CHUNK_BYTES, Floats, dots, float64, paired, paired_each, paired_one
 from docarray.progress import Bar, Show
-from docarray.storage.graph import Graph, Shape, prepared
+from docarray.storage.graph import LEAST, MOST, Graph, Shape, prepared
 from docarray.store import BATCH, Changes, Found, Store
 from docarray.table import Table
 from docarray.tensors import Array
@@ -60,6 +62,7 @@ _FORMAT: Final = 1
 _STORE, _SAVED, _BEFORE = PREFIX + "store", PREFIX + "saved", PREFIX + "before"
 _SMALL: Final = 1000  # so few rows are compared faster than a graph is walked
 _MORE: Final = 2  # beyond k, for what rounding has put in the wrong order
+_FEW: Final = 64  # hits of one query that are ranked in Python
 _CHUNK: Final = 8192  # vectors that go into the graph together
 _SAVE_AFTER: Final = 20_000
 
@@ -100,6 +103,10 @@ class VectorIndex:
 
     def _start(self) -> None:
         self._pid = os.getpid()
+        self._gate = threading.Lock()
+        self._readers = 0  # searches that are on the graph now, and hold no other lock; behind the gate
+        self._no_readers = threading.Condition(self._gate)
+        self._waits = False  # whether somebody waits for that
         self._before: int | None = None
         self._touched: set[str] | None = None  # what was followed inside a transaction that is still open
         self._restarted = False
@@ -129,12 +136,31 @@ class VectorIndex:
     def _drop_graph(self) -> None:
         self._graph: Graph | None = None
         self._built = 0
+        self._squares: Floats = np.zeros(0)  # of the norms of the first `_squared` rows, holes included
+        self._squared = 0
 
     def _seen(self) -> None:
         """Forgets what was derived from the rows."""
         self._order: Array | None = None
         self._loose_order: Array | None = None
         self._whole: tuple[list[str], Array, Floats] | None = None
+
+    # ------------------------------------------------------------------------------------------ readers
+
+    def _wait_for_readers(self) -> None:
+        """With the lock of the store, so that no reader comes: until there are none."""
+        with self._gate:
+            self._waits = True
+            while self._readers:
+                self._no_readers.wait()
+            self._waits = False
+
+    def _leave(self) -> None:
+        """A reader goes."""
+        with self._gate:
+            self._readers -= 1
+            if self._waits and not self._readers:
+                self._no_readers.notify_all()
 
     # ------------------------------------------------------------------------------------------ following
 
@@ -277,6 +303,7 @@ class VectorIndex:
     def _remove(self, numbers: list[int]) -> None:
         if not numbers:
             return
+        self._wait_for_readers()
         at = np.array(numbers, np.intp)
         self._alive[at] = False
         for number in numbers:
@@ -309,6 +336,7 @@ class VectorIndex:
         if start == stop:
             return
         settings, matrix = self._settings, self._flat()
+        self._wait_for_readers()
         if self._graph is None:
             shape = Shape(
                 matrix.shape[1], settings.metric, settings.links, settings.construction, settings.dtype
@@ -330,6 +358,18 @@ class VectorIndex:
                         self._graph.add(vectors[fits], numbers[fits])
                 bar.step(end - start)
                 self._built = start = end
+
+    def _square(self, flat: Array) -> None:
+        """Squares the norms of all that the graph has."""
+        start, stop = self._squared, self._built
+        if len(self._squares) < stop:
+            self._squares = _wider(self._squares, start, len(flat))
+        step = max(1, CHUNK_BYTES // (8 * flat.shape[1]))
+        with np.errstate(all="ignore"):  # holes may be of any size
+            for at in range(start, stop, step):
+                rows = float64(flat[at : min(stop, at + step)])
+                self._squares[at : at + len(rows)] = dots(rows, rows)
+        self._squared = stop
 
     def _flat(self) -> Array:
         matrix = self._matrix
@@ -396,14 +436,12 @@ class VectorIndex:
         asked: Array = np.asarray(vectors.toarray() if tensors.is_sparse(vectors) else vectors)
         wanted = None if k is None else check_count(k, "k")
         self._enter()
+        if kept is skip is None and wanted is not None and len(asked):
+            found = self._beside(now, asked, wanted, kind)
+            if found is not None:
+                return found
         with self._lock:
-            if now != self._mark or self._doubtful:
-                self.catch_up()
-            flat = self._flat()
-            if asked.shape[1] != flat.shape[1]:
-                raise ShapeError(
-                    f"the query has {asked.shape[1]} dimensions; the documents have {flat.shape[1]}"
-                )
+            self._see(now, asked)
             allowed = None
             if kept is not None:
                 rows = self._rows
@@ -415,14 +453,43 @@ class VectorIndex:
                 left_out = np.array([-1 if key is None else self._rows.get(key, -1) for key in skip], np.intp)
             if wanted is not None and self._serves(kind, wanted, allowed, len(asked) > 4):
                 self.build()
-                found = None
-                if allowed is left_out is None and len(asked) == 1 and not self._loose_count:
-                    found = self._alone(asked, wanted, str(kind))
-                if found is None:
-                    found = self._by_graph(asked, wanted, kind, allowed, left_out)
+                found = self._by_graph(asked, wanted, kind, allowed, left_out)
                 self._save_if_due()
                 return found
             return self._exactly(asked, k, metric, allowed, left_out, batch_size)
+
+    def _see(self, now: int, asked: Array) -> Array:
+        """Catches up, and gives the matrix that these vectors are compared with."""
+        if now != self._mark or self._doubtful:
+            self.catch_up()
+        flat = self._flat()
+        if asked.shape[1] != flat.shape[1]:
+            raise ShapeError(f"the query has {asked.shape[1]} dimensions; the documents have {flat.shape[1]}")
+        return flat
+
+    def _beside(self, now: int, asked: Array, k: int, kind: Metric) -> list[Found] | None:
+        """What `_by_graph` says, beside other searches; None where there is more to it."""
+        with self._lock:
+            flat = self._see(now, asked)
+            if not self._serves(kind, k, None, False):
+                return None
+            if self._built != len(self._ids):
+                self.build()
+                self._save_if_due()
+            graph, ef = cast("Graph", self._graph), self._settings.ef
+            if self._loose_count or not graph.parallel:
+                return None
+            if self._squared < self._built:
+                self._square(flat)
+            if graph.ef != ef:
+                self._wait_for_readers()
+            with self._gate:
+                self._readers += 1
+            ids, ordered, known = cast("list[str]", self._ids), self._ordered, self._squares
+        try:
+            return self._plainly(graph, flat, known, ids, asked, k, str(kind), ordered)
+        finally:
+            self._leave()
 
     def _serves(self, kind: Metric, k: int, allowed: Array | None, many: bool) -> bool:
         """Whether the graph is the faster way."""
@@ -468,29 +535,58 @@ class VectorIndex:
             found.append(([cast("str", ids[number]) for number in numbers[near].tolist()], values))
         return found
 
-    def _alone(self, asked: Array, k: int, kind: str) -> list[Found] | None:
-        """What `_by_graph` says to one query, in a third of the time; None where there is more to it."""
-        graph, settings, query = cast("Graph", self._graph), self._settings, float64(asked)
-        vector = query
-        if settings.metric == "cosine":
-            size = math.sqrt(np.dot(query[0], query[0]))
-            if not 1e-18 < size < 1e18:
+    def _plainly(
+        self,
+        graph: Graph,
+        flat: Array,
+        known: Floats,
+        ids: list[str],
+        asked: Array,
+        k: int,
+        kind: str,
+        ordered: bool,
+    ) -> list[Found] | None:
+        """Where nothing is filtered, left out or loose."""
+        settings = self._settings
+        queries = asked.astype(np.float64, order="C")
+        squares = dots(queries, queries)
+        if len(asked) == 1:
+            size = math.sqrt(squares[0])
+            if not LEAST < size < MOST:
                 return None
-            vector = query / size
-        numbers = graph.search(vector.astype(np.float32), min(k + _MORE, len(graph)), settings.ef)
+            vectors = (queries / size if settings.metric == "cosine" else queries).astype(np.float32)
+        else:
+            vectors, fits = prepared(asked, settings.metric)
+            if not fits.all():
+                return None
+        numbers = graph.search(vectors, k + _MORE, settings.ef)
         if numbers is None:
             return None
-        row = numbers[0]
-        row.sort()
-        if row[0] < 0 or len(row) < k:
+        if len(asked) == 1 and k <= _FEW:
+            (row,) = numbers
+            rows = flat.take(row, 0).astype(np.float64)
+            far = paired_one(rows, cast("list[float]", known[row].tolist()), queries, float(squares[0]), kind)
+            pairs = sorted(zip(far, row.tolist(), strict=True))  # of equals the lower number first
+            if not ordered and len(set(far)) < len(far):
+                return None
+            del pairs[k:]
+            return [([ids[number] for _, number in pairs], [value for value, _ in pairs])]
+        # The same by a stable sort of what stands in order.
+        numbers.sort(axis=1)
+        count, width = numbers.shape
+        measured = np.empty((count, width))
+        step = max(1, CHUNK_BYTES // (8 * width * flat.shape[1]))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            near = numbers[part]
+            rows = flat[near].astype(np.float64)
+            measured[part] = paired_each(rows, known[near], queries[part], squares[part], kind)
+        order = measured.argsort(axis=1, kind="stable")[:, : k + 1]
+        measured = np.take_along_axis(measured, order, 1)
+        if not ordered and bool((measured[:, 1:] == measured[:, :-1]).any()):
             return None
-        values = paired(float64(self._flat()[row]), query, kind)
-        order = values.argsort(kind="stable")
-        near, distances = row[order].tolist(), values[order].tolist()
-        if not self._ordered:
-            near = self._ties(near, distances, k)
-        ids = self._ids
-        return [([cast("str", ids[number]) for number in near[:k]], distances[:k])]
+        every = map(ids.__getitem__, np.take_along_axis(numbers, order[:, :k], 1).ravel().tolist())
+        return [(list(islice(every, k)), values) for values in measured[:, :k].tolist()]
 
     def _by_graph(
         self, asked: Array, k: int, kind: Metric, allowed: Array | None, left_out: Array | None
@@ -498,15 +594,15 @@ class VectorIndex:
         graph, settings, count = cast("Graph", self._graph), self._settings, len(asked)
         vectors, fits = prepared(asked, settings.metric)
         share = 1.0 if allowed is None else len(allowed) / len(self._rows)
-        ask = min(
-            math.ceil((k + (left_out is not None)) * (1.0 if share == 1.0 else 1.5) / share) + _MORE,
-            len(graph),
-        )
-        numbers = None
+        more = (1.0 if share == 1.0 else 1.5) / share
+        ask = min(math.ceil((k + (left_out is not None)) * more) + _MORE, len(graph))
+        numbers, ef = None, max(ask, math.ceil(settings.ef * more))
+        if graph.ef != ef:
+            self._wait_for_readers()
         if ask and fits.all():
-            numbers = graph.search(vectors, ask, max(ask, math.ceil(settings.ef / share)))
+            numbers = graph.search(vectors, ask, ef)
         elif ask and fits.any():
-            part = graph.search(vectors[fits], ask, max(ask, math.ceil(settings.ef / share)))
+            part = graph.search(vectors[fits], ask, ef)
             if part is not None:
                 numbers = np.full((count, ask), -1, np.int64)
                 numbers[fits] = part
@@ -645,7 +741,11 @@ class VectorIndex:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder, write=True):
-                self._write(folder, mark)
+                try:
+                    self._write(folder, mark)
+                except BaseException:
+                    _tidy(folder)  # what was written of it would take the last room on a full disk
+                    raise
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
@@ -708,10 +808,7 @@ class VectorIndex:
         _forced(path)
         os.replace(path, folder / "current")
         _force_folder(folder)
-        for kind in ("graph", "vectors", "ids", "current"):
-            for old in folder.glob(f"{kind}-*"):
-                if old.name not in files:
-                    old.unlink(missing_ok=True)
+        _tidy(folder)
 
     def _packed_ids(self) -> bytes:
         encoded = [b"" if key is None else key.encode("utf-8", "surrogatepass") for key in self._ids]
@@ -827,6 +924,16 @@ def _current(folder: Path) -> dict[str, Any] | None:
         return json.loads(text)
     except (OSError, ValueError):
         return None
+
+
+def _tidy(folder: Path) -> None:
+    """Removes files that are not those of what is current."""
+    there = _current(folder)
+    kept = () if there is None else there["files"]
+    for kind in ("graph", "vectors", "ids", "current"):
+        for old in folder.glob(f"{kind}-*"):
+            if old.name not in kept:
+                old.unlink(missing_ok=True)
 
 
 def _measure(path: Path) -> list[int]:
