@@ -38,6 +38,7 @@ from docarray.errors import (
     ShapeError,
     Unsupported,
 )
+from docarray.garbage import gc_paused
 from docarray.ids import new_id, new_ids
 from docarray.indexing import Selection, positions_of, read_key
 from docarray.intake import (
@@ -957,22 +958,24 @@ class DocumentArray(Porting[D], Generic[D]):
         only_id: bool,
         roots: Any = None,
     ) -> list[DocumentArray[D]]:
-        flat = [position for positions, _ in found for position in positions]
-        if only_id:
-            ids = [self._slots._id_at(at) if roots is None else roots[at].id for at in flat]
-            docs = [Document(id=key) for key in ids]
-        elif roots is not None:
-            docs = [roots[position]._hit() for position in flat]
-        else:
-            docs = self._slots.hits(flat)
-        at, out = 0, list[DocumentArray[D]]()
-        for positions, distances in found:
-            part = docs[at : at + len(positions)]
-            at += len(positions)
-            for doc, value in zip(part, distances, strict=True):
-                _score(doc, value, name, op_name, better)
-            out.append(DocumentArray(Slots(part)))
-        return out
+        flat = [at for places, _ in found for at in places] if len(found) != 1 else found[0][0]
+        with gc_paused():
+            if only_id:
+                ids = [self._slots._id_at(at) if roots is None else roots[at].id for at in flat]
+                docs = [Document(id=key) for key in ids]
+            elif roots is not None:
+                docs = [roots[position]._hit() for position in flat]
+            else:
+                docs = self._slots.hits(flat)
+            start, out = 0, list[DocumentArray[D]]()
+            for positions, distances in found:
+                part = docs[start : start + len(positions)]
+                start += len(positions)
+                _score_all(part, distances, name, op_name, better)
+                hits = cast("DocumentArray[D]", DocumentArray.__new__(DocumentArray))
+                hits._slots, hits._subindices = Slots(part), {}
+                out.append(hits)
+            return out
 
     def _find_on(self, on: str, query: Any, metric: Any, limit: Any, metric_name: Any, exclude_self: bool,
                  filter: Any, only_id: bool, index: str, return_root: bool, sort: Any, normalization: Any,
@@ -1324,6 +1327,19 @@ def _score(doc: Document, value: float, name: str, op_name: str, better: str) ->
     if doc._scores is None:
         doc._scores = cast("Any", dict).__new__(Scores)
     cast("Any", dict).__setitem__(doc._scores, name, score)
+
+
+def _score_all(docs: list[Any], values: list[float], name: str, op_name: str, better: str) -> None:
+    """`_score` for many."""
+    fresh, plain_dict = NamedScore.__new__, cast("Any", dict)
+    empty, put = plain_dict.__new__, plain_dict.__setitem__
+    for doc, value in zip(docs, values, strict=True):
+        score = fresh(NamedScore)
+        score._value, score._op_name, score._description, score._ref_id = value, op_name, better, None
+        scores: Any = doc._scores
+        if scores is None:
+            scores = doc._scores = empty(Scores)
+        put(scores, name, score)
 
 
 def _read_only(array: Any) -> Any:

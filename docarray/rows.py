@@ -116,6 +116,10 @@ class Rows:
                 self._make(missing, self._cut(missing))
         return [made[row] for row in wanted]
 
+    def fresh(self) -> list[Document]:
+        """The documents of all rows, of which none was made; nothing but them is left of these rows."""
+        return self._made(range(len(self.table)), self.table)
+
     def _cut(self, wanted: Sequence[int]) -> Table:
         if not isinstance(wanted, range) and len(wanted) > 1:
             stretch = range(wanted[0], wanted[0] + len(wanted))
@@ -127,6 +131,9 @@ class Rows:
         return self.table.take(np.array(wanted, np.intp))
 
     def _make(self, numbers: Sequence[int], cut: Table) -> None:
+        self.made.update(zip(numbers, self._made(numbers, cut), strict=True))
+
+    def _made(self, numbers: Sequence[int], cut: Table) -> list[Document]:
         docs = self._begun(numbers, cut.ids)
         vectors = self.vectors
         for name, column in cut.columns.items():
@@ -138,7 +145,7 @@ class Rows:
             elif name in FIELDS:
                 _fill(name, docs, column.values())
         self._finish(docs)
-        self.made.update(zip(numbers, docs, strict=True))
+        return docs
 
     def _begun(self, numbers: Sequence[int], ids: list[str]) -> list[Document]:
         """Documents of which nothing but the id is set."""

@@ -26,7 +26,14 @@ import numpy as np
 from docarray import registry, tensors, traverse
 from docarray.columns import Column, TextColumn, UniformTensors, column_of
 from docarray.document import Document
-from docarray.errors import BadValue, DuplicateDocument, MissingDocument, OutOfRange, StaleDocument, UnknownOption
+from docarray.errors import (
+    BadValue,
+    DuplicateDocument,
+    MissingDocument,
+    OutOfRange,
+    StaleDocument,
+    UnknownOption,
+)
 from docarray.live import EVERY, Home, Inside, Live, Unfinished
 from docarray.rows import Rows, RowsSpan, Slots, bare, rows_of_matrix, tabulate_fields
 from docarray.schema import FIELDS
@@ -306,7 +313,7 @@ class Stored(Slots):
         """Copies of the documents at these places, which are no documents of the store."""
         if not len(positions):
             return []
-        return _fresh(self.store.read(self._keys(positions)))
+        return _fresh(self._store.read(self._keys(positions)))
 
     def ids(self) -> list[str]:
         """All ids in order."""
@@ -720,7 +727,7 @@ def _fresh(table: Table) -> list[Document]:
     """Documents of rows that were read for them, and are nobody else's; without matches, as hits are."""
     if "matches" in table.columns:
         table = table.with_columns({"matches": None})
-    return Rows(table).docs(range(len(table)))
+    return Rows(table).fresh()
 
 
 def _transplant(doc: Live, new: Document, fields: Sequence[str] | None) -> None:
