@@ -26,7 +26,8 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.demo ## a search over real documents, in your terminal
-	@$(BIN)/docarray demo
+	@mkdir -p build/demo
+	@$(BIN)/docarray demo --output build/demo/notes.db
 	@echo "(In this folder the command docarray is $(BIN)/docarray.)"
 
 test: .venv/.test ## all tests, doctests and notebooks
@@ -53,7 +54,7 @@ docs: .venv/.docs ## the manual, in docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-old build dist docs/_build *.egg-info
+	rm -rf .venv .venv-old .venv-peers build dist docs/_build *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find docarray tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
 
@@ -77,12 +78,12 @@ endef
 
 .venv/.demo: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the demo needs"
-	@$(PIP) --editable '.[demo]'
+	@$(PIP) --editable '.[demo,usearch]'
 	@touch $@
 
 .venv/.test: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the tests need"
-	@$(PIP) --editable '.[arrow,compression,demo,json,pandas,postgres,remote,scipy,sql,testing,usearch]' --group test
+	@$(PIP) --editable '.[arrow,compression,demo,json,media,pandas,postgres,remote,scipy,sql,testing,usearch]' --group test
 	@$(PIP) 'hnswlib>=0.8' 2>/dev/null \
 	  || echo "NOTICE: hnswlib could not be compiled (on Debian: apt-get install g++ python3-dev); usearch takes its place."
 	@$(PIP) '$(TORCH)+cpu' 2>/dev/null \
@@ -111,4 +112,17 @@ endef
 	$(call environment,.venv-old,$(OLD_PYTHON))
 	@echo "Installing the old library"
 	@$(OLD_PIP) 'docarray==0.21.0' 'numpy<2' 'pydantic<2' 'protobuf>=4.21,<5' 'pandas<2.1' lz4
+	@touch $@
+
+# Today's vector stores, each with what it wants beside it; `make bench` leaves out those that are not here.
+PEERS := docarray041 chromadb lancedb
+.venv-peers: $(PEERS:%=.venv-peers/%/.made) ## the vector stores that bench_hnsw.py also measures (minutes, 1.2 GB)
+.venv-peers/docarray041/.made: WANTED := 'docarray[hnswlib]==0.41.0'
+.venv-peers/chromadb/.made: WANTED := 'chromadb>=1.5'
+.venv-peers/lancedb/.made: WANTED := 'lancedb>=0.40'
+.venv-peers/%/.made:
+	@mkdir -p .venv-peers
+	$(call environment,.venv-peers/$*,$(PYTHON))
+	@echo "Installing $*"
+	@.venv-peers/$*/bin/python -m pip --disable-pip-version-check install -qq $(WANTED)
 	@touch $@

@@ -1,4 +1,4 @@
-"""The command `docarray`: a demo, and a look into files of documents.
+"""The command `docarray`: a demo, folders that are kept and searched, and a look into files of documents.
 
 Rule 1: results go to stdout, whatever went wrong to stderr, in one line: what, where, what to do.
 Rule 2: nobody is shown a traceback who has not asked for it with --debug.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import math
 import os
@@ -22,16 +23,15 @@ import numpy as np
 
 from docarray import __version__, exchange, registry, tensors
 from docarray.array import DocumentArray
-from docarray.columns import Column, JsonColumn, UniformTensors
 from docarray.document import Document
 from docarray.errors import BadValue, DocArrayError, FormatError
 from docarray.schema import FIELDS
-from docarray.table import DocsColumn, Table
+from docarray.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from docarray.demo import Answer
+    from docarray.store import Store
 
 __all__ = ["main"]
 
@@ -121,7 +121,7 @@ def _parser() -> _Parser:
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
     parser = _Parser(
-        prog="docarray", description="Documents of any medium: a demo, and a look into their files."
+        prog="docarray", description="Documents of any medium: search them, and look into their files."
     )
     parser.add_argument("--version", action="version", version=f"docarray {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -147,7 +147,7 @@ def _parser() -> _Parser:
         "--output",
         type=Path,
         metavar="FILE",
-        help="where to save (docarray-demo.docarray in the temporary folder)",
+        help="where to save (docarray-demo.db in the temporary folder)",
     )
     demo.add_argument(
         "--model",
@@ -158,6 +158,8 @@ def _parser() -> _Parser:
     demo.add_argument("--max-docs", type=_count, metavar="N", help="stop collecting after N docstrings")
     demo.set_defaults(run=_demo)
 
+    _add_librarian(commands, shared)
+
     info = commands.add_parser(
         "info",
         parents=[shared],
@@ -165,9 +167,13 @@ def _parser() -> _Parser:
         description="Says what a file of documents holds, without reading the documents.",
     )
     info.add_argument(
-        "file", type=Path, metavar="FILE", help="a file in any format that DocumentArray.load reads"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a file in any format that DocumentArray.load reads, or of a storage",
     )
     info.add_argument("--json", action="store_true", help="one JSON object")
+    info.add_argument("--table", metavar="NAME", help="of the arrays in a file of a storage: which (docs)")
     info.set_defaults(run=_info)
 
     head = commands.add_parser(
@@ -177,7 +183,10 @@ def _parser() -> _Parser:
         description="Shows the first documents of a file, with the fields that are filled.",
     )
     head.add_argument(
-        "file", type=Path, metavar="FILE", help="a file in any format that DocumentArray.load reads"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a file in any format that DocumentArray.load reads, or of a storage",
     )
     head.add_argument("-n", type=_count, default=5, metavar="N", help="how many documents (5)")
     head.add_argument(
@@ -186,6 +195,7 @@ def _parser() -> _Parser:
     head.add_argument(
         "--arrays", action="store_true", help="with --json: arrays as nested lists, bytes as base64"
     )
+    head.add_argument("--table", metavar="NAME", help="of the arrays in a file of a storage: which (docs)")
     head.set_defaults(run=_head)
 
     convert = commands.add_parser(
@@ -208,6 +218,62 @@ def _parser() -> _Parser:
     return parser
 
 
+def _add_librarian(commands: Any, shared: argparse.ArgumentParser) -> None:
+    index = commands.add_parser(
+        "index",
+        parents=[shared],
+        help="read a folder of text, Markdown, HTML, PDF and images into a file that can be searched",
+        description="Reads a folder into a file that can be searched. Run again, it reads what has changed.",
+    )
+    index.add_argument("path", type=Path, metavar="PATH", help="a folder, or a file")
+    index.add_argument("--to", type=Path, required=True, metavar="FILE", help="the file: notes.db")
+    index.add_argument(
+        "--model",
+        choices=("auto", "wordllama", "hashing"),
+        default="auto",
+        help="what makes the vectors: wordllama (meanings), hashing (words), or auto: that of the file, else the first "
+        "that is installed",
+    )
+    index.add_argument(
+        "--storage", choices=("hnswlib", "sqlite"), help="with a vector index (hnswlib), or without (sqlite)"
+    )
+    index.add_argument("--json", action="store_true", help="one JSON object")
+    index.set_defaults(run=_index)
+
+    search = commands.add_parser(
+        "search",
+        parents=[shared],
+        help="ask a file that index made",
+        description="Finds the passages that answer a question, by meaning and by words.",
+    )
+    search.add_argument("file", type=Path, metavar="FILE", help="a file that docarray index made")
+    search.add_argument(
+        "question", nargs="+", type=_question, metavar="QUESTION", help="in any words, in quotes or without"
+    )
+    search.add_argument(
+        "--filter", type=_filter, metavar="JSON", help='such as \'{"tags__path": {"$endswith": ".md"}}\''
+    )
+    search.add_argument("--limit", type=_count, default=5, metavar="K", help="passages (5)")
+    search.add_argument(
+        "--mode",
+        choices=("hybrid", "vector", "text"),
+        default="hybrid",
+        help="rank by vectors and words together (hybrid), or by one of them",
+    )
+    search.add_argument("--json", action="store_true", help="one JSON object a line")
+    search.set_defaults(run=_search)
+
+
+def _filter(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return cast("dict[str, Any]", found)
+
+
 def _count(text: str) -> int:
     try:
         count = int(text)
@@ -228,17 +294,12 @@ def _question(text: str) -> str:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from docarray import demo
+    from docarray import demo, librarian
     from docarray.display.facts import count_of
 
     questions = _questions(options.questions) or list(demo.QUESTIONS)
-    path: Path = options.output or Path(tempfile.gettempdir(), "docarray-demo.docarray")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: this is a folder; name a file in it with --output")
-    if not path.absolute().parent.is_dir():
-        raise NotADirectoryError(
-            f"{path}: there is no such folder to save in; make it, or name another --output"
-        )
+    path: Path = options.output or Path(tempfile.gettempdir(), "docarray-demo.db")
+    librarian.place(path)  # before the work
     console = _console()
     say = console.print
 
@@ -249,28 +310,40 @@ def _demo(options: argparse.Namespace) -> int:
     say(f"{count_of(len(docs))} docstrings of Python's standard library, collected in {_seconds(collecting)}")
     with console.status("Embedding"):
         _, embedding = demo.timed(lambda: demo.embed(docs, model))
-    say(f"Embedded with {model.name} in {_seconds(embedding)}: {docs.embeddings.shape[1]} numbers each")
+    say(f"Embedded with {model.name} in {_seconds(embedding)}: {model.dim} numbers each")
     say(model.note, style="dim", soft_wrap=True)
+    with console.status("Writing"):
+        storage, writing = demo.timed(lambda: librarian.shelve(docs, path, model))
+    about = "SQLite with a vector index" if storage == "hnswlib" else "SQLite"
+    say(f"Saved to {path} ({_bytes(path.stat().st_size)}, {about}) in {_seconds(writing)}", soft_wrap=True)
 
-    answers = [demo.ask(docs, model, question, options.limit) for question in questions]
-    for answer in answers:
-        _show_answer(console, answer)
+    def ask(library: librarian.Library, question: str) -> tuple[DocumentArray, float]:
+        return demo.timed(lambda: library.search(question, limit=options.limit))
 
-    try:
-        again = demo.reopen(docs, path)
-    except OSError as error:
-        raise OSError(
-            f"{path}: cannot be saved to ({error.strerror}); name another file with --output"
-        ) from error
-    asked = demo.ask(again.docs, model, questions[0], options.limit)
-    about = f"({_bytes(again.size)}) in {_seconds(again.saving)}, opened again in {_seconds(again.opening)}"
-    say(f"\nSaved to {path} {about}", soft_wrap=True)
-    if not demo.same(asked, answers[0]):
-        raise RuntimeError(f"the file {path} does not answer as the array did that was saved to it")
-    say(f"Asked the first question again, of the opened file: the same answers in {_seconds(asked.seconds)}")
+    with librarian.Library(path, options.model) as library:
+        library.use(model)
+        library.search(questions[0])  # what is read once, is read now
+        for question in questions:
+            _show_answer(console, question, *ask(library, question))
+        first, _ = ask(library, questions[0])
+    again, opening = demo.timed(lambda: librarian.Library(path))
+    with again:
+        again.use(model)
+        hits, asking = ask(again, questions[0])
+    if [(hit.id, hit.scores) for hit in hits] != [(hit.id, hit.scores) for hit in first]:
+        raise RuntimeError(f"the file {path} does not answer as it did before it was closed")
+    say(
+        f"\nClosed, and opened again in {_seconds(opening)}; the first question once more: "
+        f"the same answers in {_seconds(asking)}",
+        soft_wrap=True,
+    )
     say(f"\nLook into the file:  docarray head {path}", style="dim", soft_wrap=True)
-    if not options.questions:
-        say('Ask for yourself:    docarray demo "how do I unpack an archive?"', style="dim", soft_wrap=True)
+    say(
+        f'Ask for yourself:    docarray search {path} "how do I unpack an archive?"',
+        style="dim",
+        soft_wrap=True,
+    )
+    say("Ask files of yours:  docarray index FOLDER --to notes.db", style="dim", soft_wrap=True)
     return 0
 
 
@@ -279,14 +352,14 @@ def _questions(words: list[str]) -> list[str]:
     return [" ".join(words)] if len(words) > 1 and not any(" " in word for word in words) else words
 
 
-def _show_answer(console: Console, answer: Answer) -> None:
+def _show_answer(console: Console, question: str, hits: DocumentArray, seconds: float) -> None:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    from docarray.demo import similarity
+    from docarray.librarian import score
 
-    console.print(Text.assemble("\n", (answer.question, "bold"), (f"  {_seconds(answer.seconds)}", "dim")))
-    if not len(answer.hits):
+    console.print(Text.assemble("\n", (question, "bold"), (f"  {_seconds(seconds)}", "dim")))
+    if not len(hits):
         console.print("  nothing has a word in common with this question")
         return
     width = min(console.width, _WIDEST)
@@ -299,7 +372,7 @@ def _show_answer(console: Console, answer: Answer) -> None:
         grid.add_column(no_wrap=True, overflow="ellipsis", ratio=5)
         grid.add_column(no_wrap=True, overflow="ellipsis", ratio=7)
         grid.add_column(no_wrap=True, justify="right")
-    for rank, hit in enumerate(answer.hits, 1):
+    for rank, hit in enumerate(hits, 1):
         name, line = Text(hit.id, style="cyan"), Text(hit.text.partition("\n")[0])
         where = Text(f"{hit.tags['file']}:{hit.tags['line']}", style="dim")
         cells = [name, line, where]
@@ -307,46 +380,99 @@ def _show_answer(console: Console, answer: Answer) -> None:
             room = max(1, width - 11 - len(where))
             name.truncate(room, overflow="ellipsis", pad=True)
             cells = [Text.assemble(name, " ", where, "\n", line)]
-        grid.add_row(str(rank), f"{similarity(hit):.2f}", *cells)
+        grid.add_row(str(rank), f"{score(hit):.2f}", *cells)
     console.print(grid)
+
+
+# ---------------------------------------------------------------------------------------------- index, search
+
+
+def _index(options: argparse.Namespace) -> int:
+    from docarray import desk, librarian
+
+    report = librarian.index(options.path, options.to, options.storage, options.model)
+    if options.json:
+        _print_json(report.to_dict())
+        return 0
+    console = _console()
+    for line in desk.report_lines(report, options.path, options.to, _seconds(report.seconds)):
+        console.print(line, soft_wrap=True)
+    return 0
+
+
+def _search(options: argparse.Namespace) -> int:
+    from docarray import desk, librarian
+
+    question = " ".join(options.question)
+    hits = librarian.search(options.file, question, options.filter, options.limit, options.mode)
+    if options.json:
+        for rank, hit in enumerate(hits, 1):
+            _print_json(_plain(desk.answer_facts(hit, rank, question), arrays=False))
+        return 0
+    console = _console()
+    if hits:
+        console.print(desk.answer_grid(hits, question, console.width))
+    else:
+        console.print("nothing has a word in common with this question")
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------- info
 
 
 def _info(options: argparse.Namespace) -> int:
+    from docarray.contents import contents
+
     path: Path = options.file
-    table = _opened(path)
-    if not path.is_file():
-        raise BadValue(f"{path}: this is no file on disk, which alone has a size; save what comes through it")
-    form, version = _format(path)
-    facts = {
-        "path": str(path),
-        "format": form,
-        "version": version,
-        "documents": len(table),
-        "bytes": path.stat().st_size,
-        "fields": _fields(table),
-    }
+    known, facts = list[str](), dict[str, Any]()
+    if _is_store(options):
+        from docarray import librarian
+
+        known = librarian.arrays(path)
+        with contextlib.closing(librarian.opened(path, options.table)) as da:
+            form, version, tables = "sqlite", None, cast("Store", da.store).scan()
+            found = contents(tables)
+        facts["arrays"] = known
+    else:
+        found = contents([_opened(path)])
+        if not path.is_file():
+            raise BadValue(
+                f"{path}: this is no file on disk, which alone has a size; save what comes through it"
+            )
+        form, version = _format(path)
+    fields = found.fields()
     if options.json:
-        _print_json(facts)
+        _print_json(
+            {
+                "path": str(path),
+                "format": form,
+                "version": version,
+                "documents": found.documents,
+                "bytes": path.stat().st_size,
+                "fields": fields,
+                **facts,
+            }
+        )
         return 0
 
     from rich.table import Table as Grid
     from rich.text import Text
 
-    from docarray.display.facts import noun
+    from docarray.contents import field_rows
+    from docarray.display.facts import noun, plain
 
     console = _console()
     console.print(Text(str(path), style="bold"), soft_wrap=True)
     console.print(f"  {form} format" + (f", version {version}" if version else ""))
-    console.print(f"  {noun(len(table), 'document')}, {_bytes(path.stat().st_size)}\n")
+    if len(known) > 1:
+        console.print(f"  arrays: {plain(', '.join(known))} (--table shows another)", soft_wrap=True)
+    console.print(f"  {noun(found.documents, 'document')}, {_bytes(path.stat().st_size)}\n")
     grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in ("  field", "kind"):
         grid.add_column(header, no_wrap=True)
     grid.add_column("filled", justify="right")
     grid.add_column("holds")
-    for row in _field_rows(cast("list[dict[str, Any]]", facts["fields"]), "  "):
+    for row in field_rows(fields, "  "):
         grid.add_row(*map(Text, row))
     console.print(grid)
     return 0
@@ -362,6 +488,18 @@ def _format(path: Path) -> tuple[str, str | None]:
     return "docarray", registry.resolve("room", "container").describe(path)["version"]
 
 
+def _is_store(options: argparse.Namespace) -> bool:
+    """Whether the file is one of SQLite, in which arrays are kept."""
+    path: Path = options.file
+    found = False
+    if path.is_file():
+        with path.open("rb") as file:
+            found = file.read(16) == b"SQLite format 3\0"
+    if options.table and not found and path.exists():
+        raise BadValue(f"{path}: --table is for files of a storage; this is another")
+    return found
+
+
 def _opened(path: Path) -> Table:
     """The table in a file, mapped where it is a native one."""
     if path.is_dir():
@@ -371,73 +509,11 @@ def _opened(path: Path) -> Table:
     return exchange.load(path)
 
 
-def _fields(table: Table) -> list[dict[str, Any]]:
-    columns = {"id": table.id_column, **table.columns}
-    order = [name for name in FIELDS if name in columns] + [name for name in columns if name not in FIELDS]
-    return [{"name": name, **_field(columns[name])} for name in order]
-
-
-def _field(column: Column) -> dict[str, Any]:
-    """What one column holds: its kind, in how many rows it is filled, and what is special to the kind."""
-    present = column.present
-    filled = len(column) if present is None else int(present.sum())
-    facts: dict[str, Any] = {"kind": column.kind, "filled": filled}
-    if column.kind == "tensor":
-        facts |= _arrays(column)
-    elif isinstance(column, DocsColumn):
-        facts |= {"documents": len(column.child), "fields": _fields(column.child)}
-    elif isinstance(column, JsonColumn):
-        # A slice has the keys of all rows where they are columns; where each row is JSON text, a thousand must do.
-        keyed = column.slice(0, min(len(column), _LOOKED_AT)).by_key()
-        if keyed is not None:
-            facts["keys"] = {key: inner.kind for key, inner in keyed.items()}
-    return facts
-
-
-def _arrays(column: Column) -> dict[str, Any]:
-    from docarray.display.facts import array_type
-
-    present = column.present
-    filled = np.arange(len(column)) if present is None else np.flatnonzero(present)
-    if not len(filled):
-        return {"arrays": [], "distinct": 0}
-    if isinstance(column, UniformTensors):
-        dtype, shape = str(column.data.dtype), list(column.data.shape[1:])
-        return {
-            "arrays": [array_type(column.value(filled[0]))],
-            "distinct": 1,
-            "dtype": dtype,
-            "shape": shape,
-        }
-    types = dict.fromkeys(array_type(column.value(row)) for row in filled[:_LOOKED_AT].tolist())
-    return {"arrays": list(types)[:_MOST_ARRAYS], "distinct": len(types)}
-
-
-_LOOKED_AT: Final = 1000  # rows of a column in which each may be another
-_MOST_KEYS: Final = 10  # of tags, that are shown to people
-_MOST_ARRAYS: Final = 3
-
-
-def _field_rows(fields: list[dict[str, Any]], indent: str) -> list[tuple[str, str, str, str]]:
-    from docarray.display.facts import count_of, noun, plain
-
-    rows: list[tuple[str, str, str, str]] = []
-    for field in fields:
-        holds = noun(field["documents"], "document") if "documents" in field else ""
-        if "arrays" in field or "keys" in field:
-            parts = field["arrays"] if "arrays" in field else list(field["keys"])[:_MOST_KEYS]
-            more = (field["distinct"] if "arrays" in field else len(field["keys"])) - len(parts)
-            holds = ", ".join(parts) + (f" and {count_of(more)} more" if more else "")
-        rows.append((indent + plain(field["name"]), field["kind"], count_of(field["filled"]), plain(holds)))
-        rows += _field_rows(field.get("fields", []), indent + "  ")
-    return rows
-
-
 # ---------------------------------------------------------------------------------------------- head
 
 
 def _head(options: argparse.Namespace) -> int:
-    docs = list(DocumentArray(_opened(options.file))[: options.n])
+    docs = _first(options)
     if options.json:
         for doc in docs:
             _print_json(_plain_document(doc, options.arrays))
@@ -447,6 +523,16 @@ def _head(options: argparse.Namespace) -> int:
     for doc in docs:
         console.print(doc)
     return 0
+
+
+def _first(options: argparse.Namespace) -> list[Document]:
+    if not _is_store(options):
+        return list(DocumentArray(_opened(options.file))[: options.n])
+
+    from docarray import librarian
+
+    with contextlib.closing(librarian.opened(options.file, options.table)) as da:
+        return list(da[: options.n])
 
 
 def _plain_document(doc: Document, arrays: bool) -> dict[str, Any]:

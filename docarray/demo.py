@@ -7,7 +7,6 @@ Rule 2: nothing prints here. Each step gives data, and the command line shows it
 from __future__ import annotations
 
 import ast
-import logging
 import os
 import re
 import sys
@@ -15,32 +14,21 @@ import sysconfig
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
-
-import numpy as np
+from typing import Any, Final, TypeVar
 
 from docarray.array import DocumentArray
-from docarray.document import Document
-from docarray.errors import BadValue, MissingExtra, UnknownName, near_miss
-from docarray.tensors import Array
-from docarray.text import words
+from docarray.errors import BadValue
+from docarray.models import CHOICES, Model, model
 
 __all__ = [
     "CHOICES",
     "QUESTIONS",
-    "Answer",
     "Model",
-    "Reopened",
-    "ask",
     "collect",
     "embed",
     "model",
-    "reopen",
-    "same",
-    "similarity",
     "timed",
 ]
 
@@ -48,19 +36,6 @@ T = TypeVar("T")
 
 QUESTIONS: Final = ("which day of the week is it", "compress bytes", "wait until a thread has finished")
 """What is asked when nobody asks anything."""
-
-Choice = Literal["auto", "wordllama", "hashing"]
-CHOICES: Final[tuple[Choice, ...]] = ("auto", "wordllama", "hashing")
-
-_INSTALL: Final = 'pip install "docarray[demo]"'
-_HASHES: Final = 1024
-
-# Words that a question is put with, and that say nothing of what it asks for.
-_IDLE: Final = frozenset(
-    """a an and are as at be by can could do does for from get has have how i if in into is it its me my no not of on or
-    should so some that the their them then there these this to use want was what when where which who will with would
-    you your""".split()
-)
 
 # Tests, programs that are no library, and two packages that newer Pythons lack: without those the answers are alike
 # on all. Packages of other people are in folders whose names are no words.
@@ -176,81 +151,6 @@ def _signature(node: _Definition) -> str:
 # ---------------------------------------------------------------------------------------------- embedding
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What turns texts into vectors: its name, a line about it and the other one, and a function for each side."""
-
-    name: str
-    note: str
-    documents: Callable[[list[str]], Array]
-    question: Callable[[str], Array]
-
-
-def model(choice: str = "auto") -> Model:
-    """The model of that name; 'auto' is wordllama where it is installed, and feature hashing otherwise.
-
-    Raises:
-        MissingExtra: 'wordllama' was asked for and is not installed. UnknownName: there is no such model.
-    """
-    if choice not in CHOICES:
-        raise UnknownName(f"no model is called {choice!r}. {near_miss(choice, CHOICES)}")
-    if choice == "hashing":
-        return _hashing("It compares words; --model wordllama compares meanings.")
-    try:
-        vectors = _wordllama()
-    except (ImportError, OSError, ValueError) as error:
-        # OSError: the package is there without its weights. ValueError: it was built for another numpy.
-        missing = isinstance(error, ModuleNotFoundError) and error.name == "wordllama"
-        why = "is not installed" if missing else f"cannot be loaded ({error})"
-        if choice == "wordllama":
-            raise MissingExtra(f"the model wordllama {why}: {_INSTALL}") from error
-        return _hashing(f"It compares words, not meanings, because wordllama {why}: {_INSTALL}")
-    note = "A small model of word meanings; --model hashing does without."
-    return Model("wordllama", note, vectors, lambda question: vectors([question])[0])
-
-
-def _wordllama() -> Callable[[list[str]], Array]:
-    handlers, level = logging.root.handlers[:], logging.root.level
-    try:
-        import wordllama  # pyright: ignore[reportMissingTypeStubs]
-
-        # Its weights are inside the package; only with both arguments does it look there and ask no network.
-        folder = Path(wordllama.__file__).parent
-        loaded: Any = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
-    finally:
-        # Importing it makes the root logger print, to everybody's surprise.
-        logging.root.handlers[:] = handlers
-        logging.root.setLevel(level)
-
-    def vectors(texts: list[str]) -> Array:
-        # It pads each batch to its longest text, so texts of like length together are done in a fraction of the time.
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        found = np.empty((len(texts), loaded.embedding.shape[1]), np.float32)
-        found[order] = loaded.embed([texts[i] for i in order.tolist()])
-        return found
-
-    return vectors
-
-
-def _hashing(note: str) -> Model:
-    weights = np.ones(_HASHES, np.float32)
-
-    def hashed(texts: list[str]) -> Array:
-        # Each word once, or a text that says "message" three times would answer everything about messages.
-        kept = (dict.fromkeys(word for word in words(text) if word not in _IDLE) for text in texts)
-        docs = DocumentArray.from_columns(text=[" ".join(found) for found in kept])
-        docs.embed_feature_hashing(n_dim=_HASHES, fields=("text",))
-        return np.asarray(docs.embeddings, np.float32)
-
-    def documents(texts: list[str]) -> Array:
-        found = hashed(texts)
-        # What few documents say tells them apart: a word counts the more the rarer it is.
-        weights[:] = np.log((1 + len(texts)) / (1 + np.count_nonzero(found, axis=0))) + 1
-        return found * weights
-
-    return Model("feature hashing", note, documents, lambda question: hashed([question])[0] * weights)
-
-
 def embed(docs: DocumentArray, by: Model) -> None:
     """Sets the embedding of each document, from the words of its name and the first paragraph of its text.
 
@@ -258,7 +158,7 @@ def embed(docs: DocumentArray, by: Model) -> None:
     """
     if len(docs):
         ids = docs[:, "id"]
-        docs.embeddings = by.documents([_described(*pair) for pair in zip(ids, docs.texts, strict=True)])
+        docs.embeddings = by.vectors([_described(*pair) for pair in zip(ids, docs.texts, strict=True)])
 
 
 def _described(name: str, text: str) -> str:
@@ -267,61 +167,7 @@ def _described(name: str, text: str) -> str:
     return f"{spoken}: {paragraph}"
 
 
-# ---------------------------------------------------------------------------------------------- asking
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A question, the documents that are nearest to it, nearest first, and how long that took."""
-
-    question: str
-    hits: DocumentArray
-    seconds: float
-
-
-def ask(docs: DocumentArray, by: Model, question: str, limit: int = 3) -> Answer:
-    """The documents that are nearest to a question; those that have nothing in common with it are left out.
-
-    Raises:
-        BadValue: the question is empty.
-    """
-    if not question.strip():
-        raise BadValue("a question has no words")
-    hits, seconds = timed(lambda: docs.find(by.question(question), metric="cosine", limit=limit))
-    return Answer(question, DocumentArray([hit for hit in hits if similarity(hit) > 1e-6]), seconds)
-
-
-def similarity(hit: Document) -> float:
-    """How near a found document is to the question: the cosine, 1.0 for the same direction and 0.0 for none."""
-    return 1.0 - hit.scores["cosine"].value
-
-
-def same(one: Answer, other: Answer) -> bool:
-    """Whether two answers name the same documents, in the same order, at the same distances."""
-    mine, others = ([(hit.id, similarity(hit)) for hit in answer.hits] for answer in (one, other))
-    return mine == others
-
-
-@dataclass(frozen=True, slots=True)
-class Reopened:
-    """A file of documents, opened: its bytes, and the seconds that saving and opening took."""
-
-    docs: DocumentArray
-    path: Path
-    size: int
-    saving: float
-    opening: float
-
-
-def reopen(docs: DocumentArray, path: Path) -> Reopened:
-    """Saves the documents to a file and opens that.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    _, saving = timed(lambda: docs.save(path))
-    opened, opening = timed(lambda: DocumentArray.load(path))
-    return Reopened(opened, path, path.stat().st_size, saving, opening)
+# ---------------------------------------------------------------------------------------------- time
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:

@@ -30,7 +30,7 @@ MARK: Final = "$docarray"
 _ATOMS: Final = frozenset({str, bool, float, type(None)})
 _LONG: Final = 1 << 8192  # beyond some 4 300 digits Python refuses to write an int in decimal
 _compact = json.JSONEncoder(separators=(",", ":")).encode
-_scan: Any = json.JSONDecoder().scan_once
+_scan: Any = cast("Any", json.JSONDecoder()).scan_once
 _verbatim = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _PAIR: Final = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")

@@ -18,7 +18,7 @@ from docarray.serialization import container
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_MODEL = 'wordllama is not installed: pip install "docarray[demo]"'
-COMMANDS = ["demo", "info", "head"]
+COMMANDS = ["demo", "index", "search", "info", "head"]
 
 
 def docarray(*words, columns=80, env=None):
@@ -83,7 +83,9 @@ def test_help_imports_nothing_that_only_commands_need():
     code = "import sys; from docarray.cli import main; main(['--help']); print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
 
-    assert {"rich", "wordllama", "docarray.demo"}.isdisjoint(done.stdout.splitlines())
+    assert {"rich", "wordllama", "sqlite3", "docarray.demo", "docarray.librarian"}.isdisjoint(
+        done.stdout.splitlines()
+    )
 
 
 def test_version():
@@ -193,7 +195,7 @@ def test_a_folder_that_cannot_be_saved_to_is_told_before_the_work(tmp_path):
 
 
 def test_a_folder_is_no_file_to_save_to(tmp_path):
-    expected = f"docarray demo: {tmp_path}: this is a folder; name a file in it with --output"
+    expected = f"docarray demo: {tmp_path}: this is a folder; name a file in it"
 
     assert expected == error_of("demo", "--output", tmp_path)
 
@@ -203,7 +205,7 @@ def test_a_file_that_cannot_be_saved_to_is_named():
     done = docarray("demo", "x", "--model", "hashing", "--max-docs", 5, "--output", "/dev/full")
 
     assert 1 == done.returncode
-    assert re.fullmatch(r"docarray demo: /dev/full: .*; name another file with --output\n", done.stderr)
+    assert re.fullmatch(r"docarray demo: /dev/full: .*; name another file\n", done.stderr)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the line is of a shell that is not there")
@@ -231,7 +233,7 @@ def test_a_model_that_is_not_there_is_told_with_the_line_that_installs_it():
 def test_demo_answers_saves_and_answers_again(model, tmp_path):
     if model == "wordllama":
         pytest.importorskip("wordllama", reason=NO_MODEL)
-    path = tmp_path / "demo.docarray"
+    path = tmp_path / "demo.db"
 
     lines = lines_of(
         "demo", "compress bytes", "encode as base64", "--model", model, "--max-docs", 900, "--output", path
@@ -242,14 +244,14 @@ def test_demo_answers_saves_and_answers_again(model, tmp_path):
     assert "bz2.compress" in text
     assert "base64." in text
     assert re.search(
-        rf"^Saved to {re.escape(str(path))} \([\d.]+ [kM]B\) in [\d.]+ m?s, opened again in ",
+        rf"^Saved to {re.escape(str(path))} \([\d.]+ [kM]B, SQLite with a vector index\) in [\d.]+ m?s$",
         text,
         re.MULTILINE,
     )
     assert re.search(
-        r"^Asked the first question again, .*: the same answers in [\d.]+ m?s$", text, re.MULTILINE
+        r"^Closed, and opened again in [\d.]+ m?s; .*: the same answers in [\d.]+ m?s$", text, re.MULTILINE
     )
-    assert 900 == len(DocumentArray.load(path))
+    assert "  900 documents" in "\n".join(lines_of("info", path))
 
 
 def test_demo_says_which_model_and_how_to_get_the_other(tmp_path):
@@ -261,7 +263,7 @@ def test_demo_says_which_model_and_how_to_get_the_other(tmp_path):
     )
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert "Embedded with feature hashing" in done.stdout
+    assert "Embedded with hashing" in done.stdout
     assert NO_MODEL in done.stdout
     assert any("--model wordllama" in line for line in lines_of(*words, "hashing"))
 
@@ -273,7 +275,7 @@ def test_demo_asks_three_questions_of_its_own_and_saves_to_the_temporary_folder(
 
     for question in QUESTIONS:
         assert [line for line in lines if line.startswith(question)]
-    assert (tmp_path / "docarray-demo.docarray").exists()
+    assert (tmp_path / "docarray-demo.db").exists()
 
 
 def test_words_without_quotes_are_one_question(tmp_path):
@@ -315,6 +317,116 @@ def test_answers_fit_the_terminal(columns, tmp_path):
     answers = answers[: answers.index("", 1)]
     assert all(len(line) <= columns for line in answers[2:])
     assert not re.search(r"\x1b", "\n".join(lines))
+
+
+# --- index and search ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory):
+    """A folder that was indexed, and the file."""
+    folder = tmp_path_factory.mktemp("notes")
+    texts = {
+        "tea.md": "# Tea\n\nGreen tea is made of leaves.\n\n## Brewing\n\nWait three minutes.",
+        "größe.txt": "Ein Text über Schuhe und ihre Größe. \x1b[31m" + "Und mehr davon. " * 20,
+        "long/" + "folder/" * 8 + "boats.html": "<p>A sailing boat needs wind.",
+        "junk.bin": "\0\1",
+        "broken.pdf": "%PDF-1.4",
+    }
+    for name, text in texts.items():
+        path = folder / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    at = folder / "notes.db"
+    first = lines_of("index", folder / "in", "--to", at, "--model", "hashing")
+    return folder / "in", at, first
+
+
+def test_index_says_what_it_has_done(notes):
+    folder, at, first = notes
+
+    assert re.fullmatch(rf"{re.escape(str(folder))}: 3 added, in [\d.]+ m?s", first[0])
+    assert f"{at}: 4 passages by hashing, on storage hnswlib" == first[1]
+    assert first[2].startswith(f"  {folder / 'broken.pdf'}: ")
+    assert "1 file passed over" in first[3]
+
+
+def test_index_as_json(notes):
+    folder, at, _ = notes
+    (line,) = lines_of("index", folder, "--to", at, "--json")
+
+    facts = json.loads(line)
+    assert (0, 0, 3, 0, 4) == tuple(
+        facts[name] for name in ("added", "changed", "unchanged", "gone", "passages")
+    )
+    assert {"broken.pdf", "junk.bin"} == {Path(one["path"]).name for one in facts["unreadable"]}
+
+
+def test_search_shows_where_and_what(notes):
+    _, at, _ = notes
+    lines = lines_of("search", at, "how", "long", "do", "I", "wait?", "--limit", 1)
+
+    assert re.match(r" *1 +\d\.\d\d +tea\.md +Tea > Brewing", lines[0])
+    assert "Wait three minutes." in lines[1]
+    assert ["nothing has a word in common with this question"] == lines_of("search", at, "xylophone")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_passages_fit_the_terminal(columns, notes):
+    lines = lines_of("search", notes[1], "boat wind Größe Schuhe", columns=columns)
+
+    assert all(len(line) <= columns for line in lines)
+    assert not re.search(r"\x1b", "\n".join(lines))
+
+
+def test_search_as_json(notes):
+    _, at, _ = notes
+    words = ["--json", "--filter", '{"tags__path": {"$endswith": ".txt"}}', "--mode", "text"]
+    (line,) = lines_of("search", at, "Größe Schuhe Tea", *words)
+
+    hit = json.loads(line)
+    assert (1, "größe.txt", ["bm25"]) == (hit["rank"], hit["path"], list(hit["scores"]))
+    assert ["Schuhe", "Größe"] == [hit["snippet"][low:high] for low, high in hit["marks"]]
+    assert hit["snippet"].rstrip("…") in " ".join(hit["text"].split())
+
+
+def test_index_and_search_say_what_is_wrong_in_one_line(notes, tmp_path):
+    folder, at, _ = notes
+
+    assert "there is no such file" in error_of("search", tmp_path / "no.db", "x")
+    assert "this is no index" in error_of("search", folder / "tea.md", "x")
+    assert "check the path" in error_of("index", tmp_path / "no", "--to", tmp_path / "x.db")
+    assert "stays as it is" in error_of("index", folder, "--to", folder / "tea.md")
+    assert "index into another file" in error_of("index", folder, "--to", at, "--model", "wordllama")
+    assert "$foo" in error_of("search", at, "x", "--filter", '{"tags__path": {"$foo": 1}}')
+    assert "is no JSON" in error_of("search", at, "x", "--filter", "{", code=2)
+    assert "is no JSON object" in error_of("search", at, "x", "--filter", "[]", code=2)
+
+
+def test_info_and_head_of_a_file_of_a_storage(notes):
+    _, at, _ = notes
+    text = "\n".join(lines_of("info", at))
+
+    assert "  sqlite format" in text
+    assert "  4 documents" in text
+    assert re.search(r"^  embedding +tensor +4 +ndarray float32 \(1024,\) *$", text, re.MULTILINE)
+    facts = json.loads(lines_of("info", at, "--json")[0])
+    assert (4, ["docs"], "sqlite") == (facts["documents"], facts["arrays"], facts["format"])
+    assert 2 == len(lines_of("head", at, "-n", 2, "--json"))
+    assert "has no array 'x'" in error_of("head", at, "--table", "x")
+    assert 4 == len(lines_of("head", at, "--table", "docs", "--json"))
+
+
+def test_table_is_for_files_of_a_storage(file):
+    assert "--table is for files of a storage" in error_of("info", file, "--table", "x")
+
+
+def test_a_damaged_file_of_a_storage_is_named(tmp_path):
+    path = tmp_path / "bad.db"
+    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4000)
+
+    for command in ("info", "head"):
+        assert error_of(command, path).startswith(f"docarray {command}: {path}: ")
 
 
 # --- info -----------------------------------------------------------------------------------------------------------
