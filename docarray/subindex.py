@@ -30,11 +30,12 @@ _OF: Final = "_docarray_of_"
 
 def beside(store: Store, path: str, config: Any) -> Store:
     """The store for the documents along a path, in the same place as that of their roots."""
-    settings: Any = config or {}
-    if store.has_columns and isinstance(settings, Mapping):
-        known = cast("Mapping[str, Any]", settings)
-        settings = {**known, "columns": {**(known.get("columns") or {}), ROOT: "str"}}
-    return store.beside(f"subindex{path}", settings or None)
+    name = f"subindex{path}"
+    if not store.has_columns or not (config is None or isinstance(config, Mapping)):
+        return store.beside(name, config or None)
+    settings = dict(cast("Mapping[str, Any]", config or {}))
+    settings["columns"] = {**(settings.get("columns") or {}), ROOT: "str"}
+    return store.beside(name, settings)
 
 
 class SubIndex:
