@@ -31,20 +31,31 @@ def report_lines(report: Report, path: Path, to: Path, seconds: str) -> list[str
         lines.append("Vectors are compared one by one; with pip install usearch there is an index of them.")
     faults = [one for one in report.unreadable if one.is_fault]
     others = len(report.unreadable) - len(faults)
-    lines += [f"  {plain(str(one.path))}: {plain(one.reason)}" for one in faults[:_MOST_FILES]]
-    if len(faults) > _MOST_FILES:
-        lines.append(f"  and {count_of(len(faults) - _MOST_FILES)} more; --json has them all")
+    by_reason: dict[str, list[Path]] = {}
+    for one in faults:
+        by_reason.setdefault(one.reason, []).append(one.path)
+    told = [  # what a hundred files have in common is said once
+        f"  {plain(str(files[0]))}"
+        + (f" and {noun(len(files) - 1, 'other')}" if files[1:] else "")
+        + f": {plain(reason)}"
+        for reason, files in by_reason.items()
+    ]
+    lines += told[:_MOST_FILES]
+    if told[_MOST_FILES:]:
+        lines.append(f"  and {count_of(len(told) - _MOST_FILES)} more; --json has them all")
     if others:
-        lines.append(f"{noun(others, 'file')} passed over: empty, too large, or of kinds without text")
+        lines.append(f"{noun(others, 'file')} passed over: empty, or of kinds without text")
     return lines
 
 
 def where(hit: Document) -> str:
-    """Where a passage stands: its file, and the page or the headings."""
+    """Where a passage stands: its file, and the page, or the line and the headings."""
     tags = hit.tags
     place = str(tags.get("path", hit.id))
     if "page" in tags:
         return f"{place}  page {tags['page']}"
+    if "line" in tags:  # as editors take it
+        place = f"{place}:{tags['line']}"
     return f"{place}  {tags['section']}" if tags.get("section") else place
 
 
@@ -58,7 +69,7 @@ def answer_grid(hits: DocumentArray, question: str, width: int) -> Grid:
     grid = Grid(box=None, show_header=False, width=width, padding=(0, 2, 0, 0), pad_edge=False)
     grid.add_column(justify="right", width=3)
     grid.add_column(justify="right", style="dim", width=4)
-    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold", ratio=1)
     for rank, hit in enumerate(hits, 1):
         place = Text(plain(where(hit)), style="cyan")
         place.truncate(room, overflow="ellipsis")

@@ -103,7 +103,7 @@ class Rows:
         """The document of one row."""
         found = self.made.get(row)
         if found is None:
-            self._make([row], self.table.slice(row, row + 1))
+            self._make([row], self.table if len(self.table) == 1 else self.table.slice(row, row + 1))
             found = self.made[row]
         return found
 

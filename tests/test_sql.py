@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -20,6 +21,8 @@ from docarray.errors import (
     ClosedStore,
     CorruptData,
     DuplicateDocument,
+    FieldTypeError,
+    OutOfRange,
     StoreError,
     StoreLocked,
     UnknownOption,
@@ -53,7 +56,61 @@ def opened(path, **more):
     return SqliteStore.open({"connection": path, "table_name": "films", **more})
 
 
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("settings", "paths"),
+        [
+            ({"text_index": ["text", "tags__title"]}, ["text", "tags__title"]),
+            ({"index_text": True}, ["text"]),
+            ({"tag_indices": ["title"]}, ["tags__title"]),
+        ],
+        ids=["text_index", "index_text", "tag_indices"],
+    )
+    def test_indexes_of_words_are_made_on_opening(self, path, settings, paths):
+        with opened(path) as store:
+            store.add(rows("a", "b", title=["green tea", "cocoa"]))
+        with opened(path, **settings):
+            pass
+        with sqlite3.connect(path) as raw:
+            found = raw.execute("SELECT field, texts FROM films__words ORDER BY number").fetchall()
+        raw.close()
+        assert found == [(one, 2) for one in paths]
+        with opened(path, **settings) as again:
+            again.add(rows("c", title=["white tea"]))
+            assert [ids for ids, _ in again.search(["white"], 1, "tags__title")] == [["c"]]
+
+    def test_a_name_where_a_list_belongs_is_refused(self, path):
+        with pytest.raises(FieldTypeError, match="text_index is a list of names"):
+            opened(path, text_index="text")
+        with opened(path) as store:
+            assert len(store) == 0
+
+    def test_a_store_beside_has_indexes_of_its_own_settings(self, path):
+        with opened(path, text_index=["text"]) as store:
+            assert store.beside("inner").config.text_index == ()
+
+
 class TestPlaces:
+    def test_positions_are_those_of_the_moment_that_others_wrote(self, path):
+        with opened(path) as store, opened(path) as other:
+            store.add(rows(*(f"{i}" for i in range(2000))))
+            for place in (1500, 3, 700, 1999):
+                assert store.at([place]) == [f"{place}"]
+                assert other.at([place]) == [f"{place}"]
+            for turn in range(20):
+                other.delete([f"{turn}"])
+                assert store.at([700]) == [f"{turn + 701}"]
+                assert store.at([0]) == [f"{turn + 1}"]
+                with pytest.raises(OutOfRange):
+                    store.at([1999 - turn])
+            other.add(rows("new"), "20")
+            assert store.at([0]) == ["new"]
+            with contextlib.suppress(RuntimeError), store.transaction():
+                store.delete(["new"])
+                assert store.at([0]) == ["20"]
+                raise RuntimeError
+            assert store.at([0]) == ["new"]
+
     def test_a_file_of_its_own_goes_with_the_store(self):
         store = SqliteStore.open()
         path = store.connection._path
@@ -310,7 +367,7 @@ class TestFaults:
             raw.execute("CREATE TABLE films (doc_id TEXT, serialized_value BLOB, item_order INTEGER)")
             raw.execute("CREATE TABLE songs (name TEXT)")
         raw.close()
-        with pytest.raises(UnsupportedFormat, match=r"docarray 0\.x.*save_binary"):
+        with pytest.raises(UnsupportedFormat, match=r"docarray 0\.x.*from_old_sqlite"):
             opened(path)
         with pytest.raises(UnsupportedFormat, match="the columns name"):
             SqliteStore.open({"connection": path, "table_name": "songs"})

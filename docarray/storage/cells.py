@@ -284,6 +284,11 @@ def encode(
         kind = field_named(name).kind
         if column.kind != kind and not (kind == "number" and column.kind in ("json", "bool")):
             raise FieldTypeError(f"field {name!r} holds {kind}; the column given holds {column.kind}")
+        if len(ids) == 1 and _is_unset(column):  # as most fields are of one document that replaces another
+            encoded.cells[name] = [None]
+            if kind == "tensor":
+                encoded.cells[name + "_form"] = [None]
+            continue
         if kind == "tensor":
             cells, forms, odd = _tensor_cells(column, intern)
             encoded.cells[name], encoded.cells[name + "_form"] = cells, forms
@@ -301,6 +306,13 @@ def encode(
             for row in odd:
                 encoded.odd.setdefault(row, set()).add(root)
     return encoded
+
+
+def _is_unset(column: Column) -> bool:
+    """Whether a column of one row has nothing in it."""
+    if isinstance(column, DocsColumn):
+        return bool(column.offsets[0] == column.offsets[-1])
+    return column.value(0) is None
 
 
 def _odd_ids(ids: list[str]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,13 @@ class SqliteConfig:
     """Keys of tags, or paths into them, with 'int', 'float', 'str' or 'bool': they get an index for filters."""
     timeout: float = 30.0
     """Seconds to wait while others write."""
+    text_index: Sequence[str] = ()
+    """Paths to text, such as 'text' and 'tags__title', whose index of words is made when the array is opened, and not
+    at the first search. Each path that is searched has one in any case."""
+    index_text: bool = False
+    """The old name of `text_index=['text']`."""
+    tag_indices: Sequence[str] = ()
+    """Keys of tags: the old name of `text_index=['tags__<key>', ...]`."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +76,10 @@ class SqlConfig:
     """Further arguments of `sqlalchemy.create_engine`, such as {'connect_args': {'sslmode': 'require'}}."""
     timeout: float = 30.0
     """Seconds to wait while others write."""
+    text_index: Sequence[str] = ()
+    """Paths to text, such as 'text' and 'tags__title', whose index of words is made when the array is opened, and not
+    at the first search. Each path that is searched has one in any case."""
+    index_text: bool = False
+    """The old name of `text_index=['text']`."""
+    tag_indices: Sequence[str] = ()
+    """Keys of tags: the old name of `text_index=['tags__<key>', ...]`."""

@@ -11,6 +11,7 @@ Rule 4: whoever writes has the turn from the start, so that counting and writing
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -94,10 +95,11 @@ class SqlStore(Store):
 
     about: ClassVar[About] = About(
         place="a server",
-        install='docarray[sql] and the driver: "psycopg[binary]", pymysql',
+        install='"docarray[postgres]" or "docarray[mysql]"',
         survives="kill -9",
-        shared="everybody: readers see what was committed, writers wait",
+        shared="many machines; writers wait",
         filters="in SQL",
+        text="BM25 in tsvector (PostgreSQL)",
     )
 
     def __init__(
@@ -112,6 +114,8 @@ class SqlStore(Store):
         self._root = root
         self._besides: dict[str, SqlStore] = {}
         self._is_closed = False
+        self._config: Any = None
+        self._config_told = False
         self._table_name = table_name
         if isinstance(connection, ServerConnection) and root is None:
             connection.turn = table_name
@@ -140,6 +144,14 @@ class SqlStore(Store):
             raise
         self._declared = list(self.layout.declared.values())
         self._texts = self.layout.texts.setdefault(connection.dialect.name, {})
+        try:
+            words = _searched(config)
+            if words:
+                self._index_of_words().prepare(words)
+        except BaseException:
+            if root is None:
+                connection.close()
+            raise
 
     has_columns: ClassVar[bool] = True
 
@@ -161,6 +173,9 @@ class SqlStore(Store):
                 list_like=known.list_like,
                 root_id=known.root_id,
                 timeout=known.timeout,
+                text_index=known.text_index,
+                index_text=known.index_text,
+                tag_indices=known.tag_indices,
             )
             return cast("Self", SqliteStore.open(lite))
         connection = ServerConnection(known.url, timeout=known.timeout, options=known.engine)
@@ -320,9 +335,33 @@ class SqlStore(Store):
         for item in facts.items():
             self._link.run(text, item)
 
+    def _decoded(self, *args: Any) -> Table:
+        try:
+            return decode(*args)
+        except (CorruptData, TypeError, UnicodeDecodeError) as error:
+            raise CorruptData(f"{error} (in {self._link.place}, array {self._table_name!r})") from error
+
+    def _ids_of(self, stored: list[Any]) -> list[str]:
+        try:
+            return read_ids(stored)
+        except CorruptData as error:
+            raise CorruptData(f"{error} (in {self._link.place}, array {self._table_name!r})") from None
+
+    @contextlib.contextmanager
+    def _placed(self) -> Generator[None]:
+        """Damage that is found inside says in which file."""
+        place = self._link.place
+        try:
+            yield
+        except (CorruptData, TypeError, UnicodeDecodeError) as error:
+            if isinstance(error, CorruptData) and place in str(error):
+                raise
+            raise CorruptData(f"{error} (in {place}, array {self._table_name!r})") from error
+
     def _checked(self, facts: Mapping[str, bytes]) -> dict[str, str]:
         """The declared columns that the facts tell of, if this version can read the tables."""
-        version = _number(facts, ".format", -1)
+        with self._placed():
+            version = _number(facts, ".format", -1)
         if version == -1:
             raise CorruptData(
                 f"the facts of the array {self._table_name!r} in {self._link.place} are damaged"
@@ -332,16 +371,17 @@ class SqlStore(Store):
                 f"the array {self._table_name!r} in {self._link.place} is of format {version}, which a later "
                 f"version of docarray wrote; this one reads up to {FORMAT_VERSION}: pip install -U docarray"
             )
-        return _from_json(facts.get(".columns", b"{}"))
+        with self._placed():
+            return _from_json(facts.get(".columns", b"{}"))
 
     @staticmethod
     def _foreign_table(link: Connection, name: str) -> UnsupportedFormat:
         columns = cast("Any", link).columns_of(name)
         if "serialized_value" in columns:
             return UnsupportedFormat(
-                f"the table {name!r} in {link.place} was written by docarray 0.x. Bring it over with that version: "
-                "DocumentArray(storage='sqlite', config=...).save_binary('array.bin'), and then here "
-                "DocumentArray.load_binary('array.bin'). The table was left as it is"
+                f"the table {name!r} in {link.place} was written by docarray 0.x. docarray.loaders.from_old_sqlite("
+                f"path, {name!r}) reads it: give what it gives to an array on another file, or of another "
+                "table_name. The table was left as it is"
             )
         return UnsupportedFormat(
             f"the table {name!r} in {link.place} is no array: it has the columns {', '.join(columns)[:200]}. "
@@ -406,8 +446,9 @@ class SqlStore(Store):
             held[-1] = last, link.rows(text, (low,))[0][0]
         self._pages = Pages(held)
         self._stamp = self._last_stamp()
-        self._moved, self._keys = _number(facts, ".moved"), _number(facts, ".keys")
-        self._gone_from = _number(facts, ".gone_from")
+        with self._placed():
+            self._moved, self._keys = _number(facts, ".moved"), _number(facts, ".keys")
+            self._gone_from = _number(facts, ".gone_from")
         text = self._text(
             "ends",
             lambda: sa.select(
@@ -435,9 +476,10 @@ class SqlStore(Store):
     def _read_forms(self) -> None:
         forms = self.layout.forms.c
         text = self._text("forms", lambda: sa.select(forms.number, forms.form))
-        for number, said in self._sql.rows(text):
-            form = self._forms[number] = TensorForm.from_json(said)
-            self._numbers[form] = number
+        with self._placed():
+            for number, said in self._sql.rows(text):
+                form = self._forms[number] = TensorForm.from_json(said)
+                self._numbers[form] = number
 
     def _intern(self, form: TensorForm) -> int | None:
         number = self._numbers.get(form)
@@ -461,7 +503,7 @@ class SqlStore(Store):
         text = self._text("ids", lambda: sa.select(rows.id).order_by(rows.ord))
         link = self._sql
         with link.lock:
-            return read_ids([row[0] for row in link.rows(text)])
+            return self._ids_of([row[0] for row in link.rows(text)])
 
     def read(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> Table:
         """See Store.read."""
@@ -486,11 +528,11 @@ class SqlStore(Store):
                 asked = list(dict.fromkeys(keys))
                 found = self._rows_of(("read", fields), lambda test: self._select(fields).where(test), asked)
                 if len(found) < len(asked):
-                    missing_ids(ids, set(read_ids([row[0] for row in found])))
+                    missing_ids(ids, set(self._ids_of([row[0] for row in found])))
                 if len(asked) < count or [row[0] for row in found] != keys:
                     by_key = {row[0]: row for row in found}
                     found = [by_key[key] for key in keys]
-            return decode(list(ids), fields, found, 1, self._form_of)
+            return self._decoded(list(ids), fields, found, 1, self._form_of)
 
     def _select(self, fields: Sequence[str], *more: str) -> Any:
         """Ids, `exact` and the cells of fields, with other columns in between."""
@@ -518,11 +560,9 @@ class SqlStore(Store):
         link = self._sql
         if len(positions) == 1:
             with link.lock:
-                self._fresh()
-                if self._page is not None:
-                    found = self._on_page(positions[0])
-                    if found is not None:
-                        return [found]
+                found = self._one_at(positions[0])
+                if found is not None:
+                    return [found]
         with link.reading():
             self._fresh()
             pages = self._pages
@@ -535,7 +575,7 @@ class SqlStore(Store):
                 again, self._asked = self._asked == pages.starts[page], pages.starts[page]
                 if not again:
                     return [read_id(self._ids_within(page, offset, 1)[0])]
-                ids = read_ids(self._ids_within(page, 0, pages.counts[page]))
+                ids = self._ids_of(self._ids_within(page, 0, pages.counts[page]))
                 self._page = pages.starts[page], ids
                 return [ids[offset]]
             ids_at: dict[int, str] = {}
@@ -551,7 +591,31 @@ class SqlStore(Store):
                 ids = self._ids_within(page, offset, run[-1] - run[0] + 1)
                 ids_at.update((position, ids[position - run[0]]) for position in run)
                 start = stop
-        return read_ids([ids_at[position] for position in positions])
+        return self._ids_of([ids_at[position] for position in positions])
+
+    def _one_at(self, position: int) -> str | None:
+        """The id at a position without a transaction; None where it has to be looked for in one."""
+        link = self._link
+        if link.depth or self._page is not None:
+            self._fresh()
+            if self._page is not None:
+                found = self._on_page(position)
+                if found is not None:
+                    return found
+        pages = self._pages
+        if not isinstance(link, SqliteConnection) or not 0 <= position < pages.total:
+            return None
+        page, offset = pages.find(position)
+        start = pages.starts[page]
+        if self._asked == start:  # asked for one row after the other: `at` reads the page
+            return None
+        rows = link.rows(self._within(), (-_LOWEST if not page else start, 1, offset))
+        # One statement reads one moment: that of the pages, if nobody wrote until after it. After a fork the
+        # connection is another, and what was known is `undone`.
+        if not rows or self._undone != self._link.undone or (not link.depth and self._epoch() != self._seen):
+            return None
+        self._asked = start
+        return self._ids_of([rows[0][0]])[0]
 
     def _on_page(self, position: int) -> str | None:
         """The id at a position, if it is on the page that is kept."""
@@ -565,9 +629,17 @@ class SqlStore(Store):
 
     def _ids_within(self, page: int, offset: int, count: int) -> list[str]:
         """Stored ids of one page."""
-        rows = self.layout.rows.c
         low = self._pages.bounds(page)[0]
-        text = self._text(
+        found = self._link.rows(self._within(), (-_LOWEST if low is None else low, count, offset))
+        if len(found) < count:
+            raise CorruptData(
+                f"the pages of the array {self._table_name!r} in {self._link.place} do not count its rows"
+            )
+        return [row[0] for row in found]
+
+    def _within(self) -> str:
+        rows = self.layout.rows.c
+        return self._text(
             "within",
             lambda: (
                 sa.select(rows.id)
@@ -577,12 +649,6 @@ class SqlStore(Store):
                 .offset(sa.bindparam("offset"))
             ),
         )
-        found = self._link.rows(text, (-_LOWEST if low is None else low, count, offset))
-        if len(found) < count:
-            raise CorruptData(
-                f"the pages of the array {self._table_name!r} in {self._link.place} do not count its rows"
-            )
-        return [row[0] for row in found]
 
     def position(self, key: str) -> int:
         """See Store.position."""
@@ -646,7 +712,9 @@ class SqlStore(Store):
                 given.extend([row[1] for row in found])
                 if not found:
                     continue
-                table = decode(read_ids([row[0] for row in found]), fields, found, 3, self._form_of)
+                table = self._decoded(
+                    self._ids_of([row[0] for row in found]), fields, found, 3, self._form_of
+                )
             yield table
 
     def column(self, name: str) -> Column | None:
@@ -663,7 +731,7 @@ class SqlStore(Store):
             found = link.rows(text)
             if not found:
                 return None
-            return decode([""] * len(found), fields, found, 0, self._form_of).columns.get(name)
+            return self._decoded([""] * len(found), fields, found, 0, self._form_of).columns.get(name)
 
     # ------------------------------------------------------------------------------------------ finding
 
@@ -691,7 +759,7 @@ class SqlStore(Store):
         self, node: query.Node, columns: Sequence[str], rows: list[tuple[Any, ...]], limit: int | None
     ) -> list[str]:
         """The ids of those rows that a filter keeps: rows are order, id, and whether SQL is sure."""
-        ids = read_ids([row[1] for row in rows])
+        ids = self._ids_of([row[1] for row in rows])
         if all(map(itemgetter(2), rows)):
             return ids if limit is None else ids[:limit]
         found: list[str] = []
@@ -754,6 +822,11 @@ class SqlStore(Store):
         except Clash:
             known = self.known(ids)
             first = next((key for key in ids if key in known), None)
+            if first is None:  # it was no id that clashed, but what the store counts by
+                raise CorruptData(
+                    f"the array {self._table_name!r} in {link.place} is damaged: its numbers or its order are not "
+                    "what they say of themselves. Nothing was written"
+                ) from None
             raise DuplicateDocument(
                 f"this store has a document {first!r} already ({len(known)} of {len(table)} are known); "
                 "da[id] = doc replaces one, da.upsert(docs) many. Nothing was written"
@@ -780,7 +853,7 @@ class SqlStore(Store):
             self._seen = self._epoch()
 
     def _write_pages(self) -> None:
-        self._page = None
+        self._page, self._asked = None, -1
         removed, changed = self._pages.flush()
         if removed:
             pages = self.layout.pages
@@ -1134,7 +1207,7 @@ class SqlStore(Store):
                 "deleted",
                 lambda: sa.select(gone.id).where(gone.number > sa.bindparam("since")).order_by(gone.number),
             )
-            deleted = read_ids([row[0] for row in link.rows(text, (since,))])
+            deleted = self._ids_of([row[0] for row in link.rows(text, (since,))])
             places: dict[int, str] = {}
             for column in (rows.number, rows.stamp):
                 text = self._text(
@@ -1142,7 +1215,7 @@ class SqlStore(Store):
                     lambda column=column: sa.select(rows.ord, rows.id).where(column > sa.bindparam("since")),
                 )
                 places.update(cast("Any", link.rows(text, (since,))))
-            written = read_ids([places[key] for key in sorted(places)])
+            written = self._ids_of([places[key] for key in sorted(places)])
             return Changes(self._stamp, list(dict.fromkeys(deleted)), written, self._moved > since)
 
     def version(self) -> int:
@@ -1213,13 +1286,23 @@ class SqlStore(Store):
             return store
 
     def _beside(self, table: str, given: Mapping[str, Any]) -> SqlStore:
-        settings = dataclasses.replace(self._settings, **{"columns": {}, **given, "table_name": table})
+        own: dict[str, Any] = {"columns": {}, "text_index": (), "index_text": False, "tag_indices": ()}
+        settings = dataclasses.replace(self._settings, **{**own, **given, "table_name": table})
         store = self._besides[table] = type(self)(self._sql, settings, table, self)
         return store
 
     @property
     def config(self) -> Any:
         """See Store.config."""
+        if not self._config_told:  # asked for with each position
+            self._config, self._config_told = self._config_of(), True
+        return self._config
+
+    @config.setter
+    def config(self, value: Any) -> None:
+        raise BadValue("the config of a store says how it was opened")
+
+    def _config_of(self) -> Any:
         link = self._link
         if isinstance(link, SqliteConnection):
             if link.path is None:
@@ -1228,10 +1311,6 @@ class SqlStore(Store):
                 cast("SqliteConfig", self._settings), connection=link.path, table_name=self._table_name
             )
         return dataclasses.replace(cast("SqlConfig", self._settings), table_name=self._table_name)
-
-    @config.setter
-    def config(self, value: Any) -> None:
-        raise BadValue("the config of a store says how it was opened")
 
     def drop(self) -> None:
         """See Store.drop. Stores beside it go with it."""
@@ -1273,10 +1352,11 @@ class SqliteStore(SqlStore):
 
     about: ClassVar[About] = About(
         place="a file",
-        install="docarray[sql]",
+        install='"docarray[sql]"',
         survives="kill -9",
-        shared="processes of one machine: readers see what was committed, writers wait",
+        shared="processes of one machine; writers wait",
         filters="in SQL",
+        text="BM25 in FTS5",
     )
 
     @classmethod
@@ -1307,6 +1387,23 @@ def _fields(columns: Sequence[str] | None) -> tuple[str, ...]:
     if columns is None:
         return _FIELDS
     return tuple(dict.fromkeys(field_named(name).name for name in columns if name != "id"))
+
+
+def _searched(config: SqlConfig | SqliteConfig) -> list[str]:
+    """The paths whose index of words a config asks for."""
+    asked = _names("text_index", config.text_index)
+    if config.index_text:
+        asked.append("text")
+    asked += [f"tags__{key}" for key in _names("tag_indices", config.tag_indices)]
+    return list(dict.fromkeys(asked))
+
+
+def _names(setting: str, given: object) -> list[str]:
+    if not isinstance(given, str) and isinstance(given, Sequence):
+        names = list(cast("Sequence[Any]", given))
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise FieldTypeError(f"{setting} is a list of names such as ['title']; got {given!r:.60}")
 
 
 def _distinct(table: Table) -> list[str]:

@@ -140,11 +140,29 @@ class Words:
         return Store.search(store, texts, k, field, where=where)
 
     def prepare(self, fields: Iterable[str]) -> None:
-        """Makes the indexes of these fields now, or catches them up, and not at their first search."""
-        if self._has_words:
-            for field in fields:
-                with self._store.transaction():
-                    self._caught_up(self._store.connection, parse_dunder(field))
+        """Makes the indexes of these fields now, or catches them up, and not at their first search.
+
+        Where nothing can be written they stay as they are, and `search` does without.
+
+        Raises:
+            BadPath: one is no path.
+        """
+        store = self._store
+        paths = [parse_dunder(field) for field in fields]
+        if not self._has_words:
+            return
+        for path in paths:
+            connection = store.connection
+            with connection.reading():
+                state = self._state(connection, path)
+                if state is not None and state.mark == store.mark():
+                    continue
+            try:
+                with store.transaction():
+                    self._caught_up(connection, path)
+            except StoreError as error:
+                if not _is_refused(error):
+                    raise
 
     def drop(self) -> None:
         """Takes all indexes away."""
