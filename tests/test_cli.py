@@ -366,7 +366,7 @@ def test_search_shows_where_and_what(notes):
     _, at, _ = notes
     lines = lines_of("search", at, "how", "long", "do", "I", "wait?", "--limit", 1)
 
-    assert re.match(r" *1 +\d\.\d\d +tea\.md +Tea > Brewing", lines[0])
+    assert re.match(r"  1  \d\.\d\d  tea\.md:5 +Tea > Brewing", lines[0])
     assert "Wait three minutes." in lines[1]
     assert ["nothing has a word in common with this question"] == lines_of("search", at, "xylophone")
 

@@ -249,6 +249,51 @@ def test_html_is_what_is_seen(tmp_path):
     assert "First" == docs[-1].tags["section"]
 
 
+def test_html_without_the_ends_that_nobody_has_to_write(tmp_path):
+    put(
+        tmp_path,
+        {"a.html": "<title>Open</title><link rel=x><style>p {}</style><p>One<p>Two<h2>Three</h2>four"},
+    )
+
+    first, second = read(tmp_path)[0]
+    assert ("One\n\nTwo", "Open") == (first.text, first.tags["title"])
+    assert ("Three\n\nfour", "Three") == (second.text, second.tags["section"])
+
+
+def test_a_drawing_is_found_by_its_words(tmp_path):
+    put(
+        tmp_path,
+        {"a.svg": "<svg><title>Plan</title><style>a {}</style><text>Kitchen</text><text>Hall</text></svg>"},
+    )
+
+    docs, _ = read(tmp_path)
+    assert ["Plan", "Kitchen\n\nHall"] == [
+        " ".join(d.text.split()) if n == 0 else d.text for n, d in enumerate(docs)
+    ]
+    assert {"image/svg+xml"} == {doc.mime_type for doc in docs}
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.html", "a.txt"])
+@pytest.mark.parametrize(
+    "text", ["# " + " " * 200_000 + "x", "x" * 500_000, "<" * 20_000, "[" * 50_000, "\n" * 300_000 + "x"]
+)
+def test_strange_texts_cost_no_more_than_others(name, text, tmp_path):
+    """What takes more than linear time would take hours here, and the time limit of the suite would tell."""
+    put(tmp_path, {name: text})
+
+    docs, _ = read(tmp_path)
+    assert docs or "a.html" == name
+    assert all(len(doc.text) <= 1250 for doc in docs)
+
+
+def test_lines_are_those_of_the_file(tmp_path):
+    text = "\n".join(f"line {n}: " + "words " * (n % 30) for n in range(1, 500))
+    put(tmp_path, {"a.txt": text})
+
+    for doc in read(tmp_path)[0]:
+        assert doc.text.split("\n")[0] in text.split("\n")[doc.tags["line"] - 1]
+
+
 # --- PDF and images -------------------------------------------------------------------------------------------------
 
 
