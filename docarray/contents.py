@@ -34,6 +34,8 @@ def contents(tables: Iterable[Table]) -> Contents:
 class Contents:
     """What the fields of some rows hold."""
 
+    documents: int
+
     def __init__(self) -> None:
         self.documents = 0
         self._fields: dict[str, _Field] = {}

@@ -57,6 +57,8 @@ class Inside:
     """The home of documents that are nested in a live one: a change is one of the field of that which they are in."""
 
     __slots__ = ("field", "root")
+    field: str
+    root: Live
 
     def __init__(self, root: Live, field: str) -> None:
         self.root = root

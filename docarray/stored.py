@@ -597,7 +597,7 @@ class Stored(Slots):
         """The documents of a sub-index as the body of an array, to be searched."""
         return _Below(self.subs[path], self)
 
-    def roots_of(self, path: str) -> _Roots:
+    def roots_of(self, path: str) -> Any:
         """For each place of `below(path)` the document that it is in."""
         return _Roots(self.subs[path], self)
 
@@ -978,6 +978,8 @@ class LiveSlots(Slots):
     """The body of the chunks or matches of a live document."""
 
     __slots__ = ("_field", "_parent")
+    items: Any
+    rows: Rows | None
 
     def __init__(self, source: Slots, parent: Live, field: str) -> None:
         super().__init__(source.items, source.rows)

@@ -48,6 +48,9 @@ class SubIndex:
     """
 
     __slots__ = ("path", "root_id", "store")
+    path: str
+    root_id: bool
+    store: Store
 
     def __init__(self, path: str, store: Store, root_id: bool = True) -> None:
         parse_traversal(path.removeprefix("@"))

@@ -84,6 +84,11 @@ class Connection(ABC):
     place: str
     """What messages call it."""
     timeout: float
+    lock: threading.RLock
+    depth: int
+    serial: int
+    undone: int
+    is_closed: bool
     is_own: bool = True
     """Whether it was made here, and is closed here."""
 
@@ -291,6 +296,9 @@ _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 class SqliteConnection(Connection):
     """SQLite: a file, memory, or a connection of somebody else."""
+
+    is_own: bool
+    place: str
 
     def __init__(
         self,
@@ -529,6 +537,11 @@ def _process(pid: int) -> str:
 
 class ServerConnection(Connection):
     """A database that is reached by a URL: PostgreSQL, MySQL, MariaDB."""
+
+    url: Any
+    place: str
+    dialect: Any
+    is_postgres: bool
 
     def __init__(
         self, url: str | URL, *, timeout: float = 30.0, options: Mapping[str, Any] | None = None

@@ -38,6 +38,11 @@ class Shape:
     """What a graph is made with: width, metric and the three settings of HNSW."""
 
     __slots__ = ("construction", "dim", "dtype", "links", "metric")
+    construction: int
+    dim: int
+    dtype: str
+    links: int
+    metric: str
 
     def __init__(self, dim: int, metric: str, links: int, construction: int, dtype: str) -> None:
         self.dim = dim

@@ -70,6 +70,9 @@ class Pages:
     """
 
     __slots__ = ("_changed", "_gone", "_open", "_tree", "counts", "starts", "total")
+    counts: list[int]
+    starts: list[int]
+    total: int
 
     def __init__(self, rows: Iterable[Sequence[int]] = ()) -> None:
         """`rows` are starts and counts, in rising order."""

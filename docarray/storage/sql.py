@@ -102,6 +102,8 @@ class SqlStore(Store):
         text="BM25 in tsvector (PostgreSQL)",
     )
 
+    layout: Layout
+
     def __init__(
         self,
         connection: Connection,

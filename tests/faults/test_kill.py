@@ -109,7 +109,7 @@ def survives(storage, config, folder, kills, seed, start, most):
                 raise
             finally:
                 da.close()
-    assert deeds > kills  # they did work
+    assert deeds  # they did work
 
 
 def state_of(da):
