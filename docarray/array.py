@@ -802,6 +802,7 @@ class DocumentArray(Porting[D], Generic[D]):
         text: str | Sequence[str] | None = None,
         fusion: str = "rrf",
         weights: Sequence[float] | None = None,
+        embedding: str | None = None,
         normalization: tuple[float, float] | None = None,
         batch_size: int | None = None,
         use_scipy: bool = False,
@@ -825,6 +826,8 @@ class DocumentArray(Porting[D], Generic[D]):
             text: words to look for beside vectors, one text for all or one for each. The two rankings become one:
                 `fusion='rrf'` is reciprocal rank fusion, with `weights` (of vectors, of words) if given. Each result
                 has scores of both where it stood among the first, and `scores['rrf']`.
+            embedding: search the embeddings of this name, `doc.embeddings[name]`, instead of `embedding`; documents
+                without one are passed over, of a query Document its own of the name is taken.
             on: search the documents at this path, such as '@c'. `return_root`: give their root documents instead.
             sort: order what a filter keeps by this path; '-tags__price' is descending.
             normalization: (a, b): distances become scores from a, for the nearest, to b, for the farthest.
@@ -845,11 +848,11 @@ class DocumentArray(Porting[D], Generic[D]):
         if on is not None and on != "@r":
             return self._find_on(
                 on, query, metric, limit, metric_name, exclude_self, filter, only_id, index, return_root, sort,
-                normalization, batch_size, (text, fusion, weights),
+                normalization, batch_size, (text, fusion, weights, embedding),
             )  # fmt: skip
         return self._find(
             query, metric, limit, metric_name, exclude_self, filter, only_id, index, sort, normalization, batch_size,
-            (text, fusion, weights),
+            (text, fusion, weights, embedding),
         )  # fmt: skip
 
     def _find(self, *args: Any) -> Any:
@@ -864,7 +867,7 @@ class DocumentArray(Porting[D], Generic[D]):
               only_id: bool, index: str, sort: Any, normalization: Any, batch_size: Any, hybrid: Any,
               roots: Any = None) -> Any:  # fmt: skip
         # `roots`: for each place of this array the document to give instead.
-        text, fusion, weights = hybrid
+        text, fusion, weights, embedding = hybrid
         if query is None and text is not None:
             query, text = text, None
         if query is None:
@@ -884,7 +887,7 @@ class DocumentArray(Porting[D], Generic[D]):
             worded = finding.words(self._slots, texts, most, index, filter)
             hits = self._hits(worded, metric_name or "bm25", "bm25", "similarity", only_id, roots)
             return hits[0] if isinstance(query, str) else hits
-        vectors, single, ids = self._query_vectors(query)
+        vectors, single, ids = self._query_vectors(query, embedding)
         name = finding.score_name(metric, metric_name)
         if vectors is None or (self._slots.store is None and not len(self)):
             if filter is not None:
@@ -901,6 +904,7 @@ class DocumentArray(Porting[D], Generic[D]):
             leave_out=ids if exclude_self else None,
             normalization=normalization,
             batch_size=batch_size,
+            embedding=embedding,
         )
         better = (
             "similarity" if normalization is not None and normalization[0] > normalization[1] else "distance"
@@ -936,14 +940,18 @@ class DocumentArray(Porting[D], Generic[D]):
         return kept[:limit]
 
     @staticmethod
-    def _query_vectors(query: Any) -> tuple[Any, bool, list[str] | None]:
+    def _query_vectors(query: Any, embedding: str | None) -> tuple[Any, bool, list[str] | None]:
         if isinstance(query, Document):
             query = DocumentArray([query])
         if isinstance(query, DocumentArray):
             asked = cast("DocumentArray[Any]", query)
             if not len(asked):
                 return None, False, []
-            return finding.matrix_of(asked._slots)[0], False, asked._slots.ids()
+            slots = asked._slots
+            matrix = (
+                finding.matrix_of(slots)[0] if embedding is None else finding.named_matrix(slots, embedding)
+            )
+            return matrix, False, slots.ids()
         if len(getattr(query, "shape", ())) > 1 and not query.shape[0]:
             return None, False, []
         vectors, single = finding.vectors_of(query)
@@ -1016,6 +1024,7 @@ class DocumentArray(Porting[D], Generic[D]):
         device: str = "cpu",
         num_worker: int = 1,
         on: str | None = None,
+        embedding: str | None = None,
     ) -> None:
         """Finds the nearest documents of `darray` for each document here, and sets them as its `matches`.
 
@@ -1026,7 +1035,7 @@ class DocumentArray(Porting[D], Generic[D]):
             return
         found = darray.find(
             self, metric, limit, metric_name, exclude_self, filter, only_id, on=on, normalization=normalization,
-            batch_size=batch_size,
+            batch_size=batch_size, embedding=embedding,
         )  # fmt: skip
         with deferred():
             for doc, matches in zip(self, found, strict=True):
@@ -1171,6 +1180,17 @@ class DocumentArray(Porting[D], Generic[D]):
         ['the cat sat', 'a cat sat down']
         """
         embedders.embed_feature_hashing(self, n_dim, sparse, fields, max_value)
+        return self
+
+    def embed_image_features(self, **options: Any) -> Self:
+        """Sets each embedding to histograms of the colours and gradients of the image in `tensor`: no weights needed.
+
+        Pictures may differ in size. Options and source: see `docarray.media.features`.
+
+        Raises:
+            MissingEmbedding: documents have no tensor. MissingExtra: `docarray[media]` is not installed.
+        """
+        registry.resolve("room", "features").embed_image_features(self, **options)
         return self
 
     def evaluate(

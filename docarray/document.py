@@ -28,6 +28,7 @@ import numpy as np
 from docarray import exchange, registry, tagged, tensors
 from docarray.errors import BadValue, FieldTypeError, UnknownField, near_miss
 from docarray.ids import new_id
+from docarray.multimodal import Multimodal, attribute_of, schema_of
 from docarray.paths import lookup, parse_dunder
 from docarray.records import Record, cell_of, records_of
 from docarray.schema import FIELDS
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Document"]
 
 _ndarray: Final = np.ndarray
-_NAMES: Final = (*FIELDS, "content")
+_NAMES: Final = (*FIELDS, "content", "embeddings")
 _ROOT: Final = ("", 0, 0)
 _HANDLERS: Final = ("catch", "drop", "raise")
 
@@ -67,7 +68,7 @@ class Links:
     nest: Callable[[str, Document, object], Any]
 
 
-class Document:
+class Document(Multimodal):
     """A document: content, meta-data, a vector, scores, and documents below (chunks) and beside it (matches).
 
     `Document(text='hi', tags={'lang': 'en'})` or `Document({'text': 'hi'})`. Keywords that are no field go to
@@ -110,6 +111,7 @@ class Document:
     )
 
     _is_live: ClassVar[bool] = False  # whether it stands for a row of a store: see live.py
+    _is_guise: ClassVar[bool] = False  # whether the class is one of our own that shows as Document
     _id: Any
     _content: Any
     _tags: dict[str, Any] | None
@@ -137,6 +139,7 @@ class Document:
             tags: Mapping[str, Any] | None = None,
             embedding: Any = None,
             *,
+            embeddings: Mapping[str, Any] | None = None,
             parent_id: str | None = None,
             granularity: int | None = None,
             adjacency: int | None = None,
@@ -203,7 +206,17 @@ class Document:
             raise BadValue(
                 f"unknown_fields_handler={handler!r}: there is no such way. {near_miss(handler, _HANDLERS)}"
             )
-        if isinstance(obj, Document):
+        plan = getattr(cast("Any", type(obj)), "__multimodal__", None)
+        if plan is not None:  # an object of a dataclass of ours: its fields, and what is given beside them
+            plan.fill(self, obj)
+            given, fields = {}, {**given, **fields}
+            if "tags" in fields:
+                fields["tags"] = {**self.tags, **fields["tags"]}
+            if "chunks" in fields:  # positions of fields are counted from the first chunk
+                fields["chunks"] = [*self.chunks, *Links.array(fields["chunks"])]
+            if "_metadata" in fields:
+                fields["_metadata"] = {**fields["_metadata"], **self._metadata}
+        elif isinstance(obj, Document):
             if not copy and not given and not fields and type(self) is Document:
                 self.__class__ = _Alias
                 _TARGET.__set__(self, obj._target())
@@ -229,9 +242,7 @@ class Document:
                 _blank(self)  # what was given by its own name may be meant for another field
                 fields = {**given, **fields}
             fields = {resolver.get(name, name): value for name, value in fields.items()}
-        unknown = {
-            name: fields.pop(name) for name in list(fields) if name not in FIELDS and name != "content"
-        }
+        unknown = {name: fields.pop(name) for name in list(fields) if name not in _KNOWN}
         if unknown and handler == "raise":
             name = next(iter(unknown))
             raise UnknownField(f"a Document has no field {name!r}. {near_miss(name, _NAMES)}")
@@ -240,6 +251,7 @@ class Document:
                 setattr(self, name, fields[name])
         if unknown and handler == "catch":
             self._tags = {**(self._tags or {}), **unknown}
+        shape(self)
 
     # ------------------------------------------------------------------------------------------ content
 
@@ -368,6 +380,30 @@ class Document:
         """The embedding for reading only: a view that stays inside the library."""
         vectors = self._vectors
         return self._embedding if vectors is None else vectors.peek(self._row)
+
+    @property
+    def embeddings(self) -> dict[str, Any]:
+        """Vectors by name, beside `embedding`; `find(..., embedding='image')` searches those of a name.
+
+        >>> doc = Document(text='a red car', embeddings={'text': [1.0, 0.0], 'image': [0.0, 1.0]})
+        >>> sorted(doc.embeddings)
+        ['image', 'text']
+        """
+        found = (self._raw("_metadata") or _NOTHING).get("embeddings")
+        return _FirstVectors(self) if found is None else self._metadata["embeddings"]
+
+    @embeddings.setter
+    def embeddings(self, value: Mapping[str, Any] | None) -> None:
+        if value is None:
+            if self._more is not None and "embeddings" in (self._more.get("_metadata") or _NOTHING):
+                del self._metadata["embeddings"]
+            return
+        if not isinstance(value, Mapping):
+            self._refuse("embeddings", "a dict of vectors by name", value)
+        for name, vector in value.items():
+            if not isinstance(cast("object", name), str) or tensors.framework(vector) is None:
+                self._refuse(f"embeddings[{name!r}]", "an array or a list of numbers, by a name", vector)
+        self._metadata["embeddings"] = dict(value)
 
     # ------------------------------------------------------------------------------------------ meta-data
 
@@ -575,6 +611,7 @@ class Document:
         if value is not None and not isinstance(value, Mapping):
             self._refuse("_metadata", "a dict", value)
         self._rare("_metadata", None if value is None else dict(value))
+        shape(self)
 
     # ------------------------------------------------------------------------------------------ nested
 
@@ -720,8 +757,7 @@ class Document:
     def _copy_slots(self, other: Document, *, deep: bool, memo: dict[int, Any] | None = None) -> None:
         """Takes over every field of `other`; nested arrays are told that this is their document."""
         self._id = other.id if other._id is not _NO_ID else _NO_ID
-        value = other._content
-        self._content = copied(value) if deep else value
+        other._give_content(self, deep=deep)
         self._tags = copying.deepcopy(other._tags) if deep else other._tags
         vector = other._vector()
         self._embedding = copied(vector) if deep or other._vectors is not None else vector
@@ -732,8 +768,15 @@ class Document:
         for name in ("_chunks", "_matches"):
             nested = getattr(other, name)
             if nested is not None and len(nested):
-                docs = list(getattr(other, name[1:]))
+                docs = list(other._nested(name[1:]))
                 setattr(self, name[1:], copying.deepcopy(docs, memo) if deep else docs)
+        if self._more is not None:
+            shape(self)
+
+    def _give_content(self, other: Document, *, deep: bool) -> None:
+        """Gives another document the content of this one."""
+        value = self._content
+        other._content = copied(value) if deep else value
 
     def __copy__(self) -> Document:
         fresh = class_of(self).__new__(class_of(self))
@@ -756,13 +799,7 @@ class Document:
         hit = Document.__new__(Document)
         _blank(hit)
         hit._id = self.id
-        content = self._content
-        if type(content) is np.ndarray:
-            content = content.view()
-            content.flags.writeable = False
-        elif type(content) not in _ATOMS:
-            content = copied(content)  # no other framework can lend what nobody may write to
-        hit._content = content
+        self._lend_content(hit)
         tags = self._tags
         hit._tags = copy_tags(tags) if tags else None
         vector = self._vector()
@@ -770,11 +807,22 @@ class Document:
         hit._uri, hit._mime_type, hit._place = self._uri, self._mime_type, self._place
         if self._more is not None:
             hit._more = copying.deepcopy(self._more)
+            shape(hit)
         if self._scores:
             hit._scores = Scores(copying.deepcopy(self._scores))
         if self._chunks is not None and len(self._chunks):
             hit._chunks = CopyOf(self._chunks)
         return hit
+
+    def _lend_content(self, hit: Document) -> None:
+        """Gives a hit the content of this document; a large array is lent read-only."""
+        content = self._content
+        if type(content) is np.ndarray:
+            content = content.view()
+            content.flags.writeable = False
+        elif type(content) not in _ATOMS:
+            content = copied(content)  # no other framework can lend what nobody may write to
+        hit._content = content
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -805,6 +853,14 @@ class Document:
         return f"<{class_of(self).__name__} {self.non_empty_fields!r} at {self.id}>"
 
     def __getattr__(self, name: str) -> Any:
+        if name[0] != "_" and schema_of(self):
+            found = attribute_of(self, name)
+            if found is not None:
+                return found
+            names = (*_NAMES, *schema_of(self))
+            raise UnknownField(
+                f"multimodal document {self.id!r} has no field {name!r}. {near_miss(name, names)}"
+            )
         hint = "" if name.startswith("_") else f" {near_miss(name, _NAMES)}"
         raise UnknownField(f"a Document has no field {name!r}.{hint}")
 
@@ -966,6 +1022,7 @@ class Document:
                 doc._embedding = value
             elif value is not None and name not in ("id", "chunks", "matches"):
                 _put_raw(doc, name, cell_of(name, value, doc._id))
+        shape(doc)
         return doc
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -1118,11 +1175,127 @@ class _Alias(Document):
         setattr(_TARGET.__get__(self), name, value)
 
 
+class _FirstVectors(dict[str, Any]):
+    """The named embeddings of a document that has none: it gets them with the first that is put in."""
+
+    def __init__(self, doc: Document) -> None:
+        super().__init__()
+        self._doc = doc
+
+    def __setitem__(self, name: str, vector: Any) -> None:
+        super().__setitem__(name, vector)
+        self._doc.embeddings = {**(self._doc.embeddings or {}), name: vector}
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for name, vector in dict(*args, **kwargs).items():
+            self[name] = vector
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+
+class _Shaped(Document):
+    """A document that a dataclass made: its fields can be set by name. Its class shows as Document."""
+
+    __slots__ = ()
+    _is_guise: ClassVar[bool] = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _SETTABLE and name in schema_of(self):
+            self.set_multi_modal_attribute(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+
+def shape(doc: Document) -> None:
+    """Lets the fields of a document be set by name, if a dataclass made it."""
+    if type(doc) is Document and doc._more is not None and schema_of(doc):
+        doc.__class__ = _Shaped
+
+
+class Pending(Document):
+    """A document whose content is loaded when it is first asked for; from then on it is a document like any other.
+
+    Its class shows as Document. What asks: `text`, `blob`, `tensor`, `content`, `tags`, `chunks`, comparing, writing it
+    anywhere. What does not: `id`, `uri`, `modality`, `embedding`, `repr`, copying it, finding it.
+    """
+
+    __slots__ = ()
+    _is_guise: ClassVar[bool] = True
+
+    @staticmethod
+    def of(doc: Document, load: Callable[[Document], object]) -> Document:
+        """Makes `load(doc)` fill the document when its content is first asked for; gives the document.
+
+        A load that raises leaves it pending: whoever asks sees the error, and may ask again.
+        """
+        doc._content = load
+        doc.__class__ = Pending
+        return doc
+
+    def _load(self) -> None:
+        load = _HELD.__get__(self)
+        before = self._tags, self._uri, self._mime_type, self._more, self._chunks
+        self.__class__ = cast("Any", Document)
+        _HELD.__set__(self, None)
+        try:
+            load(self)
+        except BaseException:
+            self._tags, self._uri, self._mime_type, self._more, self._chunks = before
+            Pending.of(self, load)
+            raise
+
+    @property
+    def _content(self) -> Any:
+        self._load()
+        return self._content
+
+    @_content.setter
+    def _content(self, value: Any) -> None:
+        self.__class__ = cast("Any", Document)
+        _HELD.__set__(self, value)
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """Free nested data, some of which the load may bring."""
+        self._load()
+        return self.tags
+
+    @tags.setter
+    def tags(self, value: Mapping[str, Any] | None) -> None:
+        cast("Any", Document.tags).fset(self, value)
+
+    @property
+    def chunks(self) -> ChunkArray[Document]:
+        """The documents below, which the load may bring."""
+        self._load()
+        return self.chunks
+
+    @chunks.setter
+    def chunks(self, value: Document | Iterable[Document] | None) -> None:
+        cast("Any", Document.chunks).fset(self, value)
+
+    def _give_content(self, other: Document, *, deep: bool) -> None:
+        Pending.of(other, _HELD.__get__(self))
+
+    def _lend_content(self, hit: Document) -> None:
+        Pending.of(hit, _HELD.__get__(self))
+
+    def __repr__(self) -> str:
+        return f"<Document (pending) at {self.id}>"
+
+
+_HELD: Final[Any] = Document.__dict__["_content"]
+_SETTABLE: Final = frozenset((*Document.__slots__, *_NAMES, "_metadata"))
+
+
 def _stand_in(name: str) -> Any:
     return property(lambda alias: getattr(_TARGET.__get__(alias), name))
 
 
-for _name in (*Document.__slots__, *FIELDS, "content"):
+for _name in (*Document.__slots__, *_NAMES):
     setattr(_Alias, _name, _stand_in(_name))
 
 
@@ -1155,7 +1328,13 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 
 _FIRST: Final = ("id", "text", "blob", "tensor", "content", "uri", "mime_type")
 _LAST: Final = ("chunks", "matches")  # they are told the id and depth of their parent
-_CONSTRUCTED: Final = (*_FIRST, *(name for name in FIELDS if name not in (*_FIRST, *_LAST)), *_LAST)
+_CONSTRUCTED: Final = (
+    *_FIRST,
+    *(name for name in FIELDS if name not in (*_FIRST, *_LAST)),
+    "embeddings",
+    *_LAST,
+)
+_KNOWN: Final = frozenset(_CONSTRUCTED)
 """The order in which a constructor sets fields: of several contents the last counts, and `mime_type` beats `uri`."""
 
 
@@ -1286,7 +1465,7 @@ def _own(doc: Document) -> dict[str, Any]:
 def class_of(doc: Document) -> type[Document]:
     """The class that a document shows: not that of a second name, nor of a row of a store."""
     kind = type(doc._target()) if isinstance(doc, _Alias) else type(doc)
-    return Document if kind._is_live else kind
+    return Document if kind._is_live or kind._is_guise else kind
 
 
 def copied(value: Any) -> Any:

@@ -14,11 +14,13 @@ __all__ = [
     "BadFilter",
     "BadPath",
     "BadSelector",
+    "BadUri",
     "BadValue",
     "ClosedStore",
     "CorruptData",
     "DocArrayError",
     "DuplicateDocument",
+    "FetchError",
     "FieldTypeError",
     "FormatError",
     "LengthError",
@@ -146,6 +148,19 @@ class CorruptData(FormatError):
 
 class UnsupportedFormat(FormatError):
     """Bytes of another format, of a later version, or with something in them that is not read here, on purpose."""
+
+
+class BadUri(BadValue):
+    """A uri that is not followed: empty, malformed, of a scheme that is not allowed, or to more than was allowed."""
+
+
+class FetchError(DocArrayError, OSError):
+    """What a uri leads to could not be had: no such host, a refusal of the server, silence for too long."""
+
+    url: str = ""
+    """Which one, after all redirects; no passwords."""
+    status: int | None = None
+    """What an HTTP server answered, such as 404; None where there was no answer."""
 
 
 class NotOnInstance(DocArrayError, AttributeError):

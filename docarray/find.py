@@ -30,6 +30,7 @@ from docarray.errors import (
     near_miss,
 )
 from docarray.fusion import rrf
+from docarray.kept import named_vector
 from docarray.nearest import nearest
 from docarray.paths import lookup, parse_dunder
 from docarray.rows import Slots
@@ -45,6 +46,7 @@ __all__ = [
     "fused",
     "grouped",
     "matrix_of",
+    "named_matrix",
     "positions_where",
     "score_name",
     "search",
@@ -231,6 +233,7 @@ def search(
     leave_out: Sequence[str] | None = None,
     normalization: tuple[float, float] | None = None,
     batch_size: int | None = None,
+    embedding: str | None = None,
 ) -> list[Found]:
     """For each query row the nearest documents: places and distances, nearest first, ties by position.
 
@@ -240,6 +243,7 @@ def search(
         condition: a filter; only what it keeps is searched.
         leave_out: an id for each query that must not be found.
         normalization: (a, b): distances are mapped so that the least of all is a and the greatest b.
+        embedding: the name of the embeddings that are searched; documents without one of it are passed over.
 
     Raises:
         MissingEmbedding: some have none; the message names the first. On a store: all have none.
@@ -250,8 +254,12 @@ def search(
         node = None if condition is None else query.parse(condition, FIELDS)
         most = None if normalization is not None else limit
         skip = leave_out if normalization is None else None
+        ways: dict[str, Any] = {"where": node, "skip": skip, "batch_size": batch_size}
         try:
-            found = slots.store.nearest(asked, most, metric, where=node, skip=skip, batch_size=batch_size)
+            if embedding is None:
+                found = slots.store.nearest(asked, most, metric, **ways)
+            else:
+                found = slots.store.nearest_by(embedding, asked, most, metric, **ways)
         except MissingEmbedding:
             if len(slots.store):
                 raise
@@ -265,7 +273,10 @@ def search(
     positions = None if condition is None else positions_where(slots, condition)
     if positions is not None and not positions:
         return [([], []) for _ in range(asked.shape[0])]
-    matrix, norms = matrix_of(slots, positions)
+    if embedding is None:
+        matrix, norms = matrix_of(slots, positions)
+    else:
+        positions, matrix, norms = *_named(slots, positions, embedding), None
     flat = _two_dimensional(matrix)
     if flat.shape[1] != asked.shape[1]:
         raise ShapeError(f"the query has {asked.shape[1]} dimensions; the documents have {flat.shape[1]}")
@@ -441,6 +452,43 @@ def matrix_of(slots: Slots, positions: list[int] | None = None) -> tuple[Any, An
     rows = np.array(positions, np.intp)
     picked: Any = matrix.tocsr()[rows] if tensors.is_sparse(matrix) else matrix[rows]
     return picked, None if norms is None else norms[rows]
+
+
+def _named(slots: Slots, positions: list[int] | None, name: str) -> tuple[list[int], Any]:
+    """The positions, of these or of all, that have an embedding of a name, and those embeddings as one matrix."""
+    every = slots.raw("_metadata")
+    cells = [
+        (at, value)
+        for at in (range(len(every)) if positions is None else positions)
+        if (value := named_vector(every[at], name)) is not None
+    ]
+    if not cells:
+        raise MissingEmbedding(f"no document has {_named_so(every, name)}")
+    stacked = tensors.stack([value for _, value in cells])
+    return [at for at, _ in cells], stacked if tensors.is_sparse(stacked) else tensors.to_numpy(stacked)
+
+
+def named_matrix(slots: Slots, name: str) -> Any:
+    """The embeddings of a name, of documents that all have one, as one matrix (n, *shape).
+
+    Raises:
+        MissingEmbedding: a document has none; the message names it.
+    """
+    every = slots.raw("_metadata")
+    vectors = [named_vector(private, name) for private in every]
+    for at, vector in enumerate(vectors):
+        if vector is None:
+            raise MissingEmbedding(f"document {slots.ids()[at]!r} has not {_named_so([every[at]], name)}")
+    stacked = tensors.stack(vectors)
+    return stacked if tensors.is_sparse(stacked) else tensors.to_numpy(stacked)
+
+
+def _named_so(private: Sequence[Any], name: str) -> str:
+    held = [one.get("embeddings") for one in private if one]
+    names = sorted(
+        {str(known) for one in held if isinstance(one, dict) for known in cast("dict[Any, Any]", one)}
+    )
+    return f"an embedding named {name!r}. {near_miss(name, names) if names else 'None are named.'}"
 
 
 def check_present(values: list[Any], slots: Slots, positions: list[int] | None, name: str) -> None:

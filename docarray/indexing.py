@@ -90,6 +90,7 @@ def known_attribute(path: Path) -> Path:
     root = parse_dunder(path)[0]
     if root not in FIELDS and root not in (
         "content",
+        "embeddings",
         "content_type",
         "content_hash",
         "non_empty_fields",

@@ -16,7 +16,7 @@ import numpy as np
 
 from docarray import tensors
 from docarray.bm25 import TextIndex
-from docarray.columns import Column, UniformTensors
+from docarray.columns import Column, UniformTensors, column_of
 from docarray.distance import Metric
 from docarray.errors import FieldTypeError, MissingEmbedding, OutOfRange, ShapeError
 from docarray.nearest import nearest, row_norms
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from docarray.store import Changes, Store
     from docarray.table import Table
 
-__all__ = ["KeptVectors", "KeptWords"]
+__all__ = ["KeptVectors", "KeptWords", "named_vector"]
 
 Found = tuple[list[str], list[float]]
 
@@ -88,13 +88,15 @@ class _Kept:
 
 
 class KeptVectors(_Kept):
-    """The embeddings of a store.
+    """The embeddings of a store: those that documents have as `embedding`, or those of a name.
 
     Costs one reading of them all at the first search, and their memory.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str | None = None) -> None:
         super().__init__(store)
+        self._name = name
+        self._field = "embedding" if name is None else "_metadata"
         self._ids: list[str] = []
         self._rows: dict[str, int] | None = None
         self._matrix: Any = None
@@ -108,8 +110,8 @@ class KeptVectors(_Kept):
         ids: list[str] = []
         parts: list[Any] = []
         kinds: set[str] = set()
-        for table in self._store.scan(["embedding"]):
-            column = table.columns.get("embedding")
+        for table in self._store.scan([self._field]):
+            column = self._column(table)
             if column is None:
                 continue
             own, present = table.ids, column.present
@@ -127,6 +129,13 @@ class KeptVectors(_Kept):
         self._ids, self._rows, self._norms, self._odd, self._mixed = ids, None, None, odd, len(kinds) > 1
         self._matrix, self._own = matrix, len(parts) > 1
 
+    def _column(self, table: Table) -> Column | None:
+        column = table.columns.get(self._field)
+        if column is None or self._name is None:
+            return column
+        cells = [named_vector(private, self._name) for private in column.values()]
+        return column_of("tensor", cells) if any(cell is not None for cell in cells) else None
+
     def _follow(self, changes: Changes) -> bool:
         if self._matrix is None or self._mixed or tensors.is_sparse(self._matrix):
             return not (changes.written or changes.deleted or changes.moved)
@@ -134,8 +143,8 @@ class KeptVectors(_Kept):
             return False
         rows = self._places()
         gone = {rows[key] for key in changes.deleted if key in rows}
-        table = self._store.read(sorted(self._store.known(changes.written)), ["embedding"])
-        column = table.columns.get("embedding")
+        table = self._store.read(sorted(self._store.known(changes.written)), [self._field])
+        column = self._column(table)
         values = [None] * len(table) if column is None else column.values()
         fresh: dict[str, Any] = dict(zip(table.ids, values, strict=True))
         matrix: Any = self._matrix
@@ -202,7 +211,8 @@ class KeptVectors(_Kept):
         if matrix is None:
             if self._odd is not None:
                 raise ShapeError(f"the embeddings of this store cannot be compared: {self._odd}")
-            raise MissingEmbedding("no document of this store has an embedding")
+            which = "" if self._name is None else f" named {self._name!r}"
+            raise MissingEmbedding(f"no document of this store has an embedding{which}")
         if tensors.is_sparse(matrix) or matrix.ndim == 2:
             return matrix
         return matrix.reshape(matrix.shape[0], -1)
@@ -240,6 +250,12 @@ class KeptVectors(_Kept):
         finally:
             with self._lock:
                 self._readers -= 1
+
+
+def named_vector(private: Any, name: str) -> Any:
+    """The embedding of a name, out of the private data of a document; None where it has none."""
+    vectors = private.get("embeddings") if private else None
+    return cast("dict[str, Any]", vectors).get(name) if isinstance(vectors, dict) else None
 
 
 def _nearest(

@@ -21,6 +21,7 @@ import numpy as np
 
 from docarray.document import CopyOf, Document, copied
 from docarray.errors import StaleDocument
+from docarray.multimodal import schema_of
 from docarray.schema import FIELDS
 from docarray.score import Scores
 from docarray.tensors import framework
@@ -33,11 +34,13 @@ _CONTENT: Final = ("text", "blob", "tensor")
 _SET_WITH: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys((*_CONTENT, "content"), _CONTENT),
     "uri": ("uri", "mime_type"),
+    "embeddings": ("_metadata",),
     "granularity": ("granularity", "chunks", "matches"),
     "adjacency": ("adjacency", "chunks", "matches"),
 }
 """What else is written where a field is set."""
 _SLOTS: Final = Document.__slots__
+_SLOTS_AND_FIELDS: Final = frozenset((*_SLOTS, *FIELDS, *_SET_WITH))
 
 
 class Home(Protocol):
@@ -109,8 +112,11 @@ class Live(Unfinished):
             if name == "id":
                 self._rename(key, value)
             else:
-                object.__setattr__(self, name, value)
-                self.tell(*_SET_WITH.get(name, (name,)))
+                if name not in _SLOTS_AND_FIELDS and name in schema_of(self):
+                    self.set_multi_modal_attribute(name, value)
+                else:
+                    object.__setattr__(self, name, value)
+                    self.tell(*_SET_WITH.get(name, (name,)))
         except BaseException:
             self._restore(before)
             raise

@@ -60,6 +60,15 @@ ROOMS: Final[Mapping[str, str]] = MappingProxyType(
         "container": "docarray.serialization.container",
         "loaders": "docarray.loaders",
         "remote": "docarray.remote",
+        "fetch": "docarray.media.fetch",
+        "passages": "docarray.media.passages",
+        "tabular": "docarray.media.tabular",
+        "image": "docarray.media.image",
+        "features": "docarray.media.features",
+        "audio": "docarray.media.audio",
+        "video": "docarray.media.video",
+        "mesh": "docarray.media.mesh",
+        "pdf": "docarray.media.pdf",
     }
 )
 """Rooms of other floors that documents and arrays show themselves, and are converted, through."""

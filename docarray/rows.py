@@ -21,7 +21,7 @@ import numpy as np
 
 from docarray import tensors
 from docarray.columns import Column, TextColumn, UniformTensors, column_of
-from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags
+from docarray.document import CopyOf, Document, IdChanges, copied, copy_tags, shape
 from docarray.errors import BadValue, FieldTypeError, MissingDocument
 from docarray.garbage import gc_paused
 from docarray.idmap import IdMap
@@ -333,6 +333,8 @@ def _fill(name: str, docs: list[Document], values: list[Any]) -> None:
         for doc, value in zip(docs, values, strict=True):
             if value is not None:
                 doc._rare(name, value)
+                if name == "_metadata":
+                    shape(doc)
 
 
 class RowsSpan:

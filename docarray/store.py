@@ -128,7 +128,7 @@ class Store(ABC):
     """Whether its config has `columns`: keys of tags that filters find by an index."""
     config: Any = None
     """How it was opened, where it can be opened again so: what `open` takes. None where it cannot."""
-    _kept_vectors: KeptVectors | None = None
+    _kept_vectors: dict[str | None, KeptVectors] | None = None
     _kept_words: dict[str, KeptWords] | None = None
     _inside: bool = False
     _lock: threading.RLock
@@ -336,10 +336,24 @@ class Store(ABC):
         Raises:
             MissingEmbedding: no row has an embedding. ShapeError: another d, or embeddings of several shapes.
         """
+        return self.nearest_by(None, vectors, k, metric, where=where, skip=skip, batch_size=batch_size)
+
+    def nearest_by(
+        self,
+        name: str | None,
+        vectors: Any,
+        k: int | None,
+        metric: Metric = "cosine",
+        *,
+        where: query.Node | None = None,
+        skip: Sequence[str | None] | None = None,
+        batch_size: int | None = None,
+    ) -> list[Found]:
+        """`nearest`, exactly, among the embeddings of a name: those in `_metadata['embeddings']`; None: `embedding`."""
         kept = None if where is None else self.where(where)
         if kept is not None and not kept:
             return [([], []) for _ in range(vectors.shape[0])]
-        return self._vectors().nearest(vectors, k, metric, kept, skip, batch_size)
+        return self._vectors(name).nearest(vectors, k, metric, kept, skip, batch_size)
 
     def search(
         self, texts: Sequence[str], k: int | None, field: str = "text", *, where: query.Node | None = None
@@ -361,10 +375,12 @@ class Store(ABC):
         """
         return self._vectors().whole(len(self))
 
-    def _vectors(self) -> KeptVectors:
+    def _vectors(self, name: str | None = None) -> KeptVectors:
         if self._kept_vectors is None:
-            self._kept_vectors = KeptVectors(self)
-        return self._kept_vectors
+            self._kept_vectors = {}
+        if name not in self._kept_vectors:
+            self._kept_vectors[name] = KeptVectors(self, name)
+        return self._kept_vectors[name]
 
     def _words(self, field: str) -> KeptWords:
         if self._kept_words is None:
