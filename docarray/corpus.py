@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import itertools
-import logging
 import mimetypes
 import os
 import re
@@ -25,6 +24,8 @@ from typing import Any, Final, cast
 
 from docarray.document import Document
 from docarray.errors import DocArrayError, MissingExtra
+from docarray.media import pdf
+from docarray.media.passages import spans
 from docarray.registry import require
 
 __all__ = ["LARGEST", "File", "Reading", "Refused", "documents", "files", "key_of", "read", "spans"]
@@ -32,8 +33,6 @@ __all__ = ["LARGEST", "File", "Reading", "Refused", "documents", "files", "key_o
 LARGEST: Final = 20_000_000
 """Bytes of a file beyond which it is passed over, unless said otherwise."""
 
-_SIZE: Final = 1000  # characters of a passage
-_OVERLAP: Final = 150  # of it that may be the end of the one before
 _LONGEST_TITLE: Final = 200
 
 # Folders of what programs have put there, which may hold more files than the rest together.
@@ -320,7 +319,7 @@ def _content(file: File, data: bytes) -> _Content:
         if kind == "image":
             return _image(file, data, spoken)
         if kind == "pdf":
-            return _pdf(file, data, spoken)
+            return _pdf(data, spoken)
         text = _text(data, is_html=kind == "html")
         if kind == "markdown":
             return _markdown(text, spoken)
@@ -356,55 +355,6 @@ def _spoken(name: str) -> str:
     clean = os.fsencode(name).decode("utf-8", "replace")
     parts = re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])", " ", clean)
     return " ".join(re.sub(r"[\s._+~-]+", " ", parts).split()) or clean
-
-
-# ---------------------------------------------------------------------------------------------- passages
-
-
-_PARAGRAPH: Final = re.compile(r"\n[^\S\n]*\n\s*")
-_SENTENCE: Final = re.compile(r"[.!?…][\"'”’»)\]]*\s+|[。！？]|\n\s*")
-_WORD: Final = re.compile(r"\s+")
-
-
-def spans(text: str, size: int = _SIZE, overlap: int = _OVERLAP) -> Iterator[tuple[int, int]]:
-    """Where the passages of a text begin and end: about `size` characters each, cut where a paragraph ends, or else a
-    sentence, or else a word. Each begins with up to `overlap` characters of the one before, if that is a long one.
-
-    >>> text = 'One. Two two two. Three.'
-    >>> [text[start:end] for start, end in spans(text, size=12, overlap=5)]
-    ['One. Two two', 'two two. Three.']
-    """
-    start, last = len(text) - len(text.lstrip()), len(text.rstrip())
-    while start < last:
-        if last - start <= size + size // 4:  # what would be left is too little to say anything
-            yield start, last
-            return
-        end = _border(text, start + size // 3, start + size)
-        while text[end - 1].isspace():
-            end -= 1
-        yield start, end
-        start = _resumed(text, end - overlap if end - start > 2 * overlap else end, end)
-
-
-def _border(text: str, low: int, high: int) -> int:
-    for pattern in (_PARAGRAPH, _SENTENCE, _WORD):
-        at = -1
-        for match in pattern.finditer(text, low, high + 1):
-            at = match.end()
-        if at > 0:
-            return at
-    return high
-
-
-def _resumed(text: str, low: int, end: int) -> int:
-    """Where the next passage begins: a sentence before `end`, a word, or `end` itself."""
-    for pattern in (_SENTENCE, _WORD):
-        match = pattern.search(text, low, end)
-        if match is not None and match.end() < end:
-            return match.end()
-    while end < len(text) and text[end].isspace():
-        end += 1
-    return end
 
 
 # ---------------------------------------------------------------------------------------------- text
@@ -665,37 +615,28 @@ def _html(text: str, title: str, is_drawing: bool = False) -> _Content:
 # ---------------------------------------------------------------------------------------------- PDF
 
 
-def _pdf(file: File, data: bytes, spoken: str) -> _Content:
-    pypdf: Any = require("pypdf", "reading PDF files", "pypdf")
-    # It tells of every oddity of a file that it gets over, by loggers below this one.
-    logger, silence = logging.getLogger("pypdf"), logging.NullHandler()
-    was_heard, logger.propagate = logger.propagate, False
-    logger.addHandler(silence)
+def _pdf(data: bytes, spoken: str) -> _Content:
+    require("pypdf", "reading PDF files", "pypdf")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _pages(pypdf.PdfReader(BytesIO(data)), spoken)
-    finally:
-        logger.propagate = was_heard
-        logger.removeHandler(silence)
+        with pdf.opened(data) as found:
+            return _pages(found, spoken)
+    except pdf.Locked as error:
+        raise Refused("locked with a password", is_lasting=True) from error
 
 
-def _pages(reader: Any, spoken: str) -> _Content:
-    if reader.is_encrypted and not reader.decrypt(""):
-        raise Refused("locked with a password", is_lasting=True)
-    said: Any = reader.metadata and reader.metadata.title
-    title = _clean(" ".join(str(said).split())) if isinstance(said, str) and said.strip() else spoken
+def _pages(found: pdf.Pdf, spoken: str) -> _Content:
+    title = _clean(found.metadata.get("title", "")) or spoken
     parts: list[_Part] = []
     lost: list[str] = []
-    count = len(reader.pages)
-    for number in range(1, count + 1):
+    for number in range(len(found)):
         try:
-            text = _clean(reader.pages[number - 1].extract_text())
-        except Exception as error:  # one bad page costs no other; that it is missing is said
-            lost.append(f"{number} ({type(error).__name__})")
+            text = _clean(found.text(number))
+        except DocArrayError as error:  # one bad page costs no other; that it is missing is said
+            lost.append(f"{number + 1} ({type(error.__cause__ or error).__name__})")
             continue
         if text.strip():
-            parts.append(_Part(re.sub(r"(?<=[^\W\d_])-\n(?=[^\W\d_])", "", text), page=number))
+            parts.append(_Part(re.sub(r"(?<=[^\W\d_])-\n(?=[^\W\d_])", "", text), page=number + 1))
+    count = len(found)
     if count and len(lost) == count:
         raise Refused("damaged: none of its pages can be read", is_lasting=True)
     complaint = f"cannot be read: page {', '.join(lost)}" if lost else ""

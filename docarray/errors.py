@@ -21,6 +21,7 @@ __all__ = [
     "DocArrayError",
     "DuplicateDocument",
     "FetchError",
+    "FieldMismatch",
     "FieldTypeError",
     "FormatError",
     "LengthError",
@@ -40,6 +41,7 @@ __all__ = [
     "UnknownOption",
     "Unsupported",
     "UnsupportedFormat",
+    "WorkerError",
     "near_miss",
 ]
 
@@ -99,6 +101,13 @@ class UnknownField(DocArrayError, AttributeError):
     """A field name that a Document does not have."""
 
 
+class FieldMismatch(BadValue, KeyError):
+    """A document is read as a dataclass that it was not made of; the message names the field."""
+
+    def __str__(self) -> str:  # as of MissingDocument
+        return Exception.__str__(self)
+
+
 class UnknownName(BadValue):
     """A storage, operator, format or option that does not exist."""
 
@@ -120,6 +129,10 @@ class MissingExtra(DocArrayError, ImportError):
 
 class MissingGroundTruth(DocArrayError, RuntimeError):
     """An evaluation has nothing to compare with: neither documents with the right matches nor labels."""
+
+
+class WorkerError(DocArrayError, RuntimeError):
+    """A worker process ended in the middle of its work, or raised what could not be sent back as it is."""
 
 
 class StoreError(DocArrayError, OSError):

@@ -50,11 +50,10 @@ def path_of(source: object) -> str | None:
 
 
 def _local_of(url: str) -> str:
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
-    parts = urlsplit(url)
-    return url2pathname(unquote(parts.path))
+    return url2pathname(urlsplit(url).path)  # which decodes it, once
 
 
 def suffixes(source: object) -> list[str]:

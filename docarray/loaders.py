@@ -17,7 +17,6 @@ import itertools
 import mimetypes
 import os
 import re
-from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
@@ -26,7 +25,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from docarray import compression, exchange, files, tensors
+from docarray import compression, datauri, exchange, files, tensors
 from docarray.columns import BytesColumn, Column, TextColumn, column_of, tensor_column
 from docarray.document import Document
 from docarray.errors import BadValue, CorruptData, DocArrayError, FieldTypeError
@@ -302,8 +301,8 @@ def _decoded(data: bytes, name: str) -> str:
 
 def _datauri(data: bytes, kind: str | None) -> str:
     if kind is not None and kind.startswith("text/"):
-        return f"data:{kind};charset=utf-8,{quote(data)}"
-    return f"data:{kind or 'application/octet-stream'};base64,{b64encode(data).decode()}"
+        return datauri.encode(data, kind, "utf-8")
+    return datauri.encode(data, kind or "application/octet-stream", base64=True)
 
 
 # ------------------------------------------------------------------------------------------------ lines

@@ -6,8 +6,6 @@ Rule 2: bytes that claim to be an image are believed only when they begin like o
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import struct
 import zlib
@@ -16,7 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from docarray import tensors
+from docarray import datauri, tensors
+from docarray.errors import BadUri
 from docarray.tensors import Array
 
 __all__ = ["SIDE", "Picture", "bars", "image_type", "of_blob", "of_tensor", "of_uri", "png"]
@@ -53,7 +52,7 @@ class Picture:
     @property
     def uri(self) -> str:
         """The image as a data URI."""
-        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode('ascii')}"
+        return datauri.encode(self.data, self.media_type, base64=True)
 
 
 def png(pixels: Array) -> bytes:
@@ -113,8 +112,8 @@ def of_uri(uri: str) -> Picture | None:
     if head is None or len(uri) > 2 * _LARGEST_INLINE:
         return None
     try:
-        return of_blob(base64.b64decode(uri[head.end() :], validate=True))
-    except (binascii.Error, ValueError):
+        return of_blob(datauri.decode(uri).data)
+    except BadUri:
         return None
 
 

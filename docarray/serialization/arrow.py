@@ -1613,7 +1613,7 @@ class Parquet(Format):
     refused. Arrays are lists of numbers here, whose shape the note of their field says.
 
     Options of writing: `compress` ('gzip', 'lz4', 'zstd'), 'zstd' unless said otherwise; `codec` for what only Parquet
-    has: 'snappy', 'brotli', 'none'. Reading finds it by itself.
+    has: 'snappy', 'brotli', 'none'. Reading finds it by itself; its option `field_resolver` renames columns.
     """
 
     name = "parquet"
@@ -1657,27 +1657,37 @@ class Parquet(Format):
         return self._loads(data, **options)
 
     @staticmethod
-    def _loads(data: memoryview, *, compress: str | None = None) -> Table:
+    def _loads(
+        data: memoryview, *, compress: str | None = None, field_resolver: Mapping[str, str] | None = None
+    ) -> Table:
         del compress  # each column says its own
         with _loading("Parquet"):
             _check_start(data[:4], data[:4] == b"PAR1", "Parquet file")
             pa = _pyarrow()
-            return _joined(_parquet_tables(pa, pa.BufferReader(pa.py_buffer(data)), len(data)))
+            source = pa.BufferReader(pa.py_buffer(data))
+            return _joined(_parquet_tables(pa, source, len(data), field_resolver or {}))
 
-    def read(self, stream: BinaryIO, *, compress: str | None = None, **options: Any) -> Iterator[Table]:
+    def read(
+        self,
+        stream: BinaryIO,
+        *,
+        compress: str | None = None,
+        field_resolver: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Iterator[Table]:
         """A table for each stretch of rows. A stream that cannot be sought is held whole: the index is at the end."""
         del compress  # the bytes say it themselves
         _refuse_options(options)
         seekable = getattr(stream, "seekable", None)
         if seekable is None or not seekable() or stream.tell():
-            yield self.loads(memoryview(stream.read()))
+            yield self.loads(memoryview(stream.read()), field_resolver=field_resolver)
             return
         with _loading("Parquet"):
             size = stream.seek(0, 2)
             stream.seek(0)
             start = stream.read(4)
             _check_start(start, start == b"PAR1", "Parquet file")
-            yield from _parquet_tables(_pyarrow(), stream, size)
+            yield from _parquet_tables(_pyarrow(), stream, size, field_resolver or {})
 
     def load(self, path: str, **options: Any) -> Table:
         view = mapped(path)
@@ -1721,7 +1731,7 @@ def _coded(pa: Any, schema: Any) -> list[str]:
     return [f.name for f in schema if f.name != "id" and _is_text(pa, f.type)]
 
 
-def _parquet_tables(pa: Any, source: Any, packed: int) -> Iterator[Table]:
+def _parquet_tables(pa: Any, source: Any, packed: int, names: Mapping[str, str]) -> Iterator[Table]:
     parquet = require("pyarrow.parquet", "Parquet", "docarray[arrow]")
     limit = max(1 << 28, 250 * packed)
     with parquet.ParquetFile(source, pre_buffer=False) as file:
@@ -1732,6 +1742,8 @@ def _parquet_tables(pa: Any, source: Any, packed: int) -> Iterator[Table]:
         unpacked = count = 0
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
             count += 1
+            if names:
+                batch = batch.rename_columns([names.get(name, name) for name in batch.schema.names])
             unpacked += batch.nbytes
             if unpacked > limit:
                 raise CorruptData(f"{packed} bytes unpack to more than {limit}")

@@ -291,14 +291,29 @@ def _is_excel(dialect: csv.Dialect) -> bool:
     return all(getattr(dialect, part, None) == getattr(csv.excel, part) for part in _PARTS)
 
 
-def _sniffed(sample: str) -> Any:
-    """The dialect that a sample is of; that of Excel where there is no delimiter in it to be found."""
-    try:
-        found: Any = csv.Sniffer().sniff(sample, ",;\t|")
-    except csv.Error:
-        return csv.excel
-    found.doublequote = True
-    return found
+_DELIMITERS: Final = ",;\t|"
+
+
+def _sniffed(sample: str, is_whole: bool = True) -> Any:
+    """The dialect that a sample is of; that of Excel where there is no delimiter in it to be found.
+
+    Not `csv.Sniffer`, which takes apostrophes for quotes, and letters of the text for delimiters. The delimiter is one
+    that the header has, and gives all rows as many cells as that; of several the one that gives the most.
+    """
+    parser = _parser()
+    ranks: dict[str, tuple[bool, bool, int]] = {}
+    for each in _DELIMITERS:
+        rows = [row for row in parser.reader(io.StringIO(sample, newline=""), delimiter=each) if row]
+        if not is_whole and len(rows) > 1:
+            rows.pop()
+        if rows:
+            ranks[each] = len(rows[0]) > 1, len(set(map(len, rows))) == 1, len(rows[0])
+    found = max(ranks, key=ranks.__getitem__, default=",")
+
+    class Dialect(csv.excel):
+        delimiter = found
+
+    return Dialect
 
 
 @functools.cache
@@ -354,7 +369,7 @@ def _tables(
             if length > _SAMPLE:
                 break
         lines = chain(sample, lines)
-        dialect = _sniffed("".join(sample)[:_SAMPLE])
+        dialect = _sniffed("".join(sample)[:_SAMPLE], length <= _SAMPLE)
     parser = _parser()
     reader = parser.reader(lines, _dialect(dialect), strict=True)
     if with_header:
