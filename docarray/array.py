@@ -17,7 +17,7 @@ import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, TypeVar, cast, overload
 
 import numpy as np
 
@@ -56,8 +56,9 @@ from docarray.intake import (
     several,
 )
 from docarray.live import deferred
+from docarray.parallel import Parallel
 from docarray.paths import parse_dunder, parse_traversal
-from docarray.porting import Porting, on_class
+from docarray.porting import on_class
 from docarray.rows import Slots, rows_of_matrix
 from docarray.schema import FIELDS, field_named
 from docarray.score import NamedScore, Scores
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar as DefaultTypeVar
 
+    from docarray.display.projector import Projection
     from docarray.store import Store
 
     D = DefaultTypeVar("D", bound=Document, default=Document)
@@ -84,7 +86,7 @@ _AGAIN = 10
 _FIXED = {str, int, float, bool, type(None)}
 
 
-class DocumentArray(Porting[D], Generic[D]):
+class DocumentArray(Parallel[D], Generic[D]):
     """A mutable sequence of Documents, with columns, paths, filters and vector search.
 
     Args:
@@ -255,7 +257,8 @@ class DocumentArray(Porting[D], Generic[D]):
 
         An int or id gives a document; a slice, list, mask or 1-D array gives an array; '@c' walks a path; `...` gives
         every document at every depth. `da[which, 'text']` gives a value, or a list of them; `da[which, ['id', 'text']]`
-        a list for each attribute. Attributes may be paths: 'tags__price'.
+        a list for each attribute. Attributes may be paths: 'tags__price'. `da[which, '@c']` and `da[which, '@c', 'text']`
+        walk from some of the documents.
 
         Raises:
             OutOfRange, MissingDocument, UnknownField, BadSelector, BadPath: see docarray.errors.
@@ -274,7 +277,17 @@ class DocumentArray(Porting[D], Generic[D]):
             return slots.get(slots.position(index))
         if kind is slice:
             return DocumentArray(slots.select(index))
+        if kind is tuple and (inner := self._inner(index)) is not None:
+            part, key = inner
+            return cast("Any", part)[key]
         return self._read(read_key(index, slots))
+
+    def _inner(self, key: tuple[Any, ...]) -> tuple[DocumentArray[D], Any] | None:
+        """Of a key such as `[2:, '@.[title]', 'text']` the documents before the path, and what is asked of them."""
+        if len(key) not in (2, 3) or type(key[1]) is not str or key[1][:1] != "@":
+            return None
+        picked: Any = cast("Any", self)[key[0]]
+        return DocumentArray(picked), key[1] if len(key) == 2 else key[1:]
 
     def _read(self, chosen: Selection) -> Any:
         names = chosen.attributes
@@ -353,6 +366,10 @@ class DocumentArray(Porting[D], Generic[D]):
         if isinstance(index, slice):
             window = cast("slice[Any, Any, Any]", index)
             self._slots.splice(window, self._admitted_for(window, value))
+            return
+        if type(index) is tuple and (inner := self._inner(cast("tuple[Any, ...]", index))) is not None:
+            part, key = inner
+            part[key] = value
             return
         chosen = read_key(index, self._slots)
         if chosen.attributes is not None:
@@ -444,6 +461,10 @@ class DocumentArray(Porting[D], Generic[D]):
         Raises:
             BadValue: the id was to be unset. Otherwise as of `__getitem__`.
         """
+        if type(index) is tuple and (inner := self._inner(cast("tuple[Any, ...]", index))) is not None:
+            part, key = inner
+            del part[key]
+            return
         chosen = read_key(index, self._slots)
         if chosen.attributes is not None:
             picked = (
@@ -1130,32 +1151,42 @@ class DocumentArray(Porting[D], Generic[D]):
     def embed(
         self,
         embed_model: Any,
-        device: str = "cpu",
+        device: Any = "cpu",
         batch_size: int = 256,
         to_numpy: bool = False,
         collate_fn: Callable[[DocumentArray[Any]], Any] | None = None,
+        *,
+        show_progress: progress.Show = None,
+        embedding: str | None = None,
     ) -> Self:
-        """Sets the embedding of each document to what a model gives for its tensor. All are set, or none.
+        """Sets the embedding of each document to what a model gives for its tensor or text. All are set, or none.
 
         Args:
-            embed_model: a torch.nn.Module, run in evaluation mode and without gradients and put back as it was; or
-                any function of a batch.
-            device: where a torch model and its batches are put.
+            embed_model: a torch.nn.Module, a keras or paddle model, an onnxruntime.InferenceSession, an object that
+                encodes texts (of sentence-transformers, wordllama, ...), or any function of a batch. It is put back
+                in the mode and on the device it came in.
+            device: where it runs and its batches are put: 'cpu', 'cuda', 'cuda:1', ...
             batch_size: documents a call.
             to_numpy: keep ndarrays instead of the model's own.
-            collate_fn: what makes a batch of an array; the stacked tensors unless given. A mapping is given as
-                keywords.
+            collate_fn: what makes a batch of an array; unless given the stacked tensors, or the texts for what takes
+                texts. A mapping is given as keywords, or as inputs by name.
+            show_progress: see `docarray.progress.Show`.
+            embedding: a name: set `doc.embeddings[name]` instead.
 
         Raises:
-            FieldTypeError: this is no model, or it gives no array. BadValue: `batch_size` is no int above 0.
-            MissingEmbedding: documents have no tensor, and there is no `collate_fn`. LengthError: the model gave
-            another number of rows. ShapeError: they are no vectors of one shape.
+            FieldTypeError: this is no model, or it gives no array. BadValue: `batch_size` is no int above 0, or the
+            model cannot run there. MissingEmbedding: documents have nothing to embed, and there is no `collate_fn`.
+            LengthError: the model gave another number of rows. ShapeError: they are no vectors of one shape.
+            StaleDocument: others changed the order of the store meanwhile. More: see `docarray.embedding.embedded`.
 
         >>> da = DocumentArray([Document(text='a'), Document(text='bcd')])
-        >>> da.embed(lambda batch: batch, collate_fn=lambda docs: [[len(t), 1] for t in docs.texts]).embeddings.tolist()
+        >>> da.embed(lambda texts: [[len(text), 1] for text in texts]).embeddings.tolist()
         [[1, 1], [3, 1]]
         """
-        embedders.embed(self, embed_model, device, batch_size, to_numpy, collate_fn)
+        embedders.embed(
+            self, embed_model, device, batch_size, to_numpy, collate_fn, show_progress=show_progress,
+            embedding=embedding,
+        )  # fmt: skip
         return self
 
     def embed_feature_hashing(
@@ -1301,6 +1332,116 @@ class DocumentArray(Porting[D], Generic[D]):
     def summary(self) -> None:
         """Prints what the array holds: length, fields, types, nesting."""
         registry.resolve("room", "display").show(self)
+
+    def plot_embeddings(
+        self,
+        title: str = "MyDocumentArray",
+        path: Any = None,
+        image_sprites: bool = False,
+        min_image_size: int = 16,
+        channel_axis: int = -1,
+        start_server: bool = True,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        image_source: Literal["tensor", "uri"] = "tensor",
+        exclude_fields_metas: Sequence[str] | None = None,
+        show_progress: progress.Show = False,
+    ) -> Projection:
+        """The embeddings as points in three dimensions, on a page that a notebook shows and a browser opens.
+
+        Principal components, exactly; with what is known of each document, a search, colours by any field or tag, and
+        up to 10 000 points the nearest of each by cosine. Documents without an embedding are left out, and counted.
+
+        Args:
+            title: of the page and its files.
+            path: a folder to write the page to, and what TensorFlow's projector opens; see `Projection.save`.
+            image_sprites: show each document as its image.
+            min_image_size: pixels of its side, at least.
+            channel_axis, image_source: as of `plot_image_sprites`.
+            start_server: outside of notebooks, serve the page until `close()`; it does not wait for that.
+            host, port: where; any free port unless given.
+            exclude_fields_metas: fields and tags (`tags__key`) that are left out.
+
+        Returns:
+            a `docarray.display.projector.Projection`: `url`, `html`, `png`, `save(folder)`, `close()`.
+
+        Raises:
+            MissingEmbedding: there is nothing to plot. ShapeError: the embeddings are not of one length.
+
+        Costs what its search for neighbours and the eigenvectors of a (d, d) matrix cost.
+
+        >>> da = DocumentArray([Document(embedding=[1.0, 2]), Document(embedding=[3.0, 1]), Document()])
+        >>> print(da.plot_embeddings('few', start_server=False))
+        few: 2 points of 2 numbers, 1 document without embedding left out
+        """
+        return registry.resolve("room", "display").plot_embeddings(
+            self, title, path, image_sprites, min_image_size, channel_axis, start_server, host, port, image_source,
+            exclude_fields_metas, show_progress,
+        )  # fmt: skip
+
+    def plot_image_sprites(
+        self,
+        output: Any = None,
+        canvas_size: int = 512,
+        min_size: int = 16,
+        channel_axis: int = -1,
+        image_source: Literal["tensor", "uri"] = "tensor",
+        skip_empty: bool = False,
+        show_progress: progress.Show = False,
+        show_index: bool = False,
+        fig_size: tuple[int, int] | None = (10, 10),
+        keep_aspect_ratio: bool = False,
+    ) -> Any:
+        """All images in one square picture, row by row.
+
+        Args:
+            output: a path, URL or open file that the picture is written to; None gives it, an image of Pillow.
+            canvas_size: pixels of the side of the picture.
+            min_size: pixels of the side of an image, at least; the picture grows where it must.
+            channel_axis: where the channels stand in the tensors.
+            image_source: 'tensor', without which the blob and what the uri leads to are taken; or 'uri' first.
+            skip_empty: leave out documents without an image.
+            show_index: write the position of each on it.
+            fig_size: means nothing; kept for old calls.
+            keep_aspect_ratio: do not stretch images to squares.
+
+        Raises:
+            BadValue: the array is empty, a document has no image, or one that cannot be shown: the message names it.
+            MissingExtra: Pillow is not installed.
+
+        >>> DocumentArray([Document(tensor=np.zeros((4, 4, 3)))] * 5).plot_image_sprites(canvas_size=96).size
+        (96, 96)
+        """
+        return registry.resolve("room", "display").plot_image_sprites(
+            self, output, canvas_size, min_size, channel_axis, image_source, skip_empty, show_progress, show_index,
+            fig_size, keep_aspect_ratio,
+        )  # fmt: skip
+
+    def save_gif(
+        self,
+        output: Any,
+        channel_axis: int = -1,
+        duration: int = 200,
+        size_ratio: float = 1.0,
+        inline_display: bool = False,
+        image_source: Literal["tensor", "uri"] = "tensor",
+        skip_empty: bool = False,
+        show_index: bool = False,
+        show_progress: progress.Show = False,
+    ) -> None:
+        """Writes all images as an animation to a path, URL or open file. Frames are of the size of the first image.
+
+        Args:
+            duration: milliseconds a frame.
+            size_ratio: times the size of the first image.
+            inline_display: show it too, in a notebook.
+
+        Others, and errors, as of `plot_image_sprites`.
+        """
+        registry.resolve("room", "display").save_gif(
+            self, output, channel_axis, duration, size_ratio, inline_display, image_source, skip_empty, show_index,
+            show_progress,
+        )  # fmt: skip
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         yield registry.resolve("room", "display").rich_of(self)

@@ -217,6 +217,17 @@ class TestPaths:
         assert ["a", "b", "c", "d"] == array["@.[title]", "text"]
         assert "b" == array["page1"].title.text
 
+    def test_a_path_may_begin_at_some_documents(self, kept):
+        array = kept(shelf())
+
+        assert ["title 1", "title 2"] == array[1:3, "@.[title]", "text"]
+        assert ["part2.0", "part2.1"] == array["page2", "@.[parts]"][:, "id"]
+        assert ["title 3"] == array[[3, 4], "@.[title]", "text"]
+        array[:2, "@.[title]", "text"] = ["a", "b"]
+        del array[2:, "@.[title]", "text"]
+
+        assert ["a", "b", "", ""] == array[:, "@.[title]", "text"]
+
     def test_a_field_is_searched_and_gives_its_root(self, kept):
         array = kept(shelf())
         array["@.[title]", "embedding"] = np.eye(4)
