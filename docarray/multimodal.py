@@ -673,27 +673,35 @@ class Multimodal:
     # ------------------------------------------------------------------------------------------ on sight
 
     def display(self, from_: Literal["uri", "tensor"] | None = None) -> None:
-        """Shows the medium: in a notebook as picture, player or model; elsewhere what `summary` prints."""
+        """Shows the medium: in a notebook as picture, player or model; elsewhere what `summary` prints, and its size.
+
+        Args:
+            from_: 'tensor' or 'uri', which is followed then and only then; else the content. Content that waits to be
+                loaded is loaded.
+
+        Raises:
+            BadValue: there is no such content. UnknownName: `from_` is something else.
+        """
         resolve("room", "display").display(self, from_)
 
     def display_tensor(self) -> None:
-        """Shows the tensor as the medium that it is."""
+        """Shows the tensor as the medium that modality, tags and shape say; a BadValue without one."""
         resolve("room", "display").display_tensor(self)
 
     def display_uri(self) -> None:
-        """Shows what the uri leads to."""
+        """Shows what the uri leads to; errors as of `load_uri_to_blob`."""
         resolve("room", "display").display_uri(self)
 
     def display_point_cloud_tensor(self) -> None:
-        """Shows the points in `tensor`, (n, 3)."""
+        """Shows the points in `tensor`, (n, 3); a ShapeError if they are none."""
         resolve("room", "display").display_point_cloud_tensor(self)
 
     def display_rgbd_tensor(self) -> None:
-        """Shows the colour and depth in `tensor`, (height, width, 4)."""
+        """Shows the colour beside the depth in `tensor`, (height, width, 4); a ShapeError if it is of another shape."""
         resolve("room", "display").display_rgbd_tensor(self)
 
     def display_vertices_and_faces(self) -> None:
-        """Shows the mesh of the chunks 'vertices' and 'faces'."""
+        """Shows the mesh of the chunks whose tags call them 'vertices' and 'faces'; a BadValue without these."""
         resolve("room", "display").display_vertices_and_faces(self)
 
     def plot_matches_sprites(
@@ -713,7 +721,10 @@ class Multimodal:
             inv_normalize: undo `set_image_tensor_normalization` first.
             skip_empty: leave out matches without an image.
             canvas_size, min_size: pixels of the picture's width, and of the smallest image.
-            output: a path, URL or open file that the picture is written to; None gives the picture.
+            output: a path, URL or open file that the picture is written to; None gives it, an image of Pillow.
+
+        Raises:
+            BadValue: there are no matches, or a document has no image, or one that cannot be shown; it is named.
         """
         return resolve("room", "display").plot_matches_sprites(
             self, top_k, channel_axis, inv_normalize, skip_empty, canvas_size, min_size, output
