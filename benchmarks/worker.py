@@ -15,6 +15,7 @@ import tasks_dataclasses  # noqa: F401  it adds its own
 import tasks_embedding  # noqa: F401  it adds its own
 import tasks_formats  # noqa: F401
 import tasks_media  # noqa: F401
+import tasks_parallel  # noqa: F401
 import tasks_storage  # noqa: F401
 from tasks import TASKS
 

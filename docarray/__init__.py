@@ -6,14 +6,41 @@
 ['hello', 'world']
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from docarray import legacy as _legacy
 from docarray.array import DocumentArray
 from docarray.document import Document
 from docarray.nested import ChunkArray, MatchArray
 from docarray.score import NamedScore
 
-__all__ = ["ChunkArray", "Document", "DocumentArray", "MatchArray", "NamedScore", "__version__"]
+if _TYPE_CHECKING:
+    from docarray.dataclasses import dataclass, field, is_multimodal
+
+__all__ = [
+    "ChunkArray",
+    "Document",
+    "DocumentArray",
+    "MatchArray",
+    "NamedScore",
+    "__version__",
+    "dataclass",
+    "field",
+    "is_multimodal",
+]
 
 __version__ = "1.0.0.dev0"
 
 _legacy.install()
+
+
+def __getattr__(name: str) -> _Any:
+    """The dataclasses, which not every program wants, when they are first asked for."""
+    if name not in ("dataclass", "dataclasses", "field", "is_multimodal", "typing"):
+        raise AttributeError(f"module 'docarray' has no {name!r}")
+    from importlib import import_module
+
+    module = import_module("docarray.typing" if name == "typing" else "docarray.dataclasses")
+    _legacy.attach(module)
+    return module if name in ("dataclasses", "typing") else getattr(module, name)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, cast
 
 import numpy as np
 
-from docarray import exchange, registry, tagged, tensors
+from docarray import exchange, progress, registry, tagged, tensors
 from docarray.errors import BadValue, FieldTypeError, UnknownField, near_miss
 from docarray.ids import new_id
 from docarray.multimodal import Multimodal, attribute_of, schema_of
@@ -49,6 +49,7 @@ _ndarray: Final = np.ndarray
 _NAMES: Final = (*FIELDS, "content", "embeddings")
 _ROOT: Final = ("", 0, 0)
 _HANDLERS: Final = ("catch", "drop", "raise")
+_SINGLE: Final = ("document", "nested")
 
 
 class _NoId:
@@ -65,6 +66,7 @@ class Links:
     """What documents need of the modules above them, bound when those are imported."""
 
     array: Callable[..., DocumentArray[Any]]
+    chunks: type[Any]
     nest: Callable[[str, Document, object], Any]
 
 
@@ -209,6 +211,9 @@ class Document(Multimodal):
         plan = getattr(cast("Any", type(obj)), "__multimodal__", None)
         if plan is not None:  # an object of a dataclass of ours: its fields, and what is given beside them
             plan.fill(self, obj)
+            if not given and not fields:
+                shape(self)
+                return
             given, fields = {}, {**given, **fields}
             if "tags" in fields:
                 fields["tags"] = {**self.tags, **fields["tags"]}
@@ -853,16 +858,31 @@ class Document(Multimodal):
         return f"<{class_of(self).__name__} {self.non_empty_fields!r} at {self.id}>"
 
     def __getattr__(self, name: str) -> Any:
-        if name[0] != "_" and schema_of(self):
+        if name[0] == "_":  # no field of anybody
+            raise UnknownField(f"a Document has no field {name!r}.")
+        try:  # a document among chunks that are all made is had without a detour: as `attribute_of` would give it
+            entry = cast("Any", self._more)["_metadata"]["multi_modal_schema"][name]
+            at, nested = entry["position"], self._chunks
+            if (
+                type(at) is int
+                and at >= 0
+                and type(nested) is Links.chunks
+                and entry["attribute_type"] in _SINGLE
+            ):
+                body: Any = nested._slots
+                if body.rows is None:
+                    return body.items[at]
+        except (KeyError, TypeError, IndexError):
+            pass  # what is wrong is said below
+        if schema := schema_of(self):
             found = attribute_of(self, name)
             if found is not None:
                 return found
-            names = (*_NAMES, *schema_of(self))
+            names = (*_NAMES, *schema)
             raise UnknownField(
                 f"multimodal document {self.id!r} has no field {name!r}. {near_miss(name, names)}"
             )
-        hint = "" if name.startswith("_") else f" {near_miss(name, _NAMES)}"
-        raise UnknownField(f"a Document has no field {name!r}.{hint}")
+        raise UnknownField(f"a Document has no field {name!r}. {near_miss(name, _NAMES)}")
 
     # ------------------------------------------------------------------------------------------ in and out
 
@@ -1109,13 +1129,18 @@ class Document(Multimodal):
     def embed(
         self,
         embed_model: Any,
-        device: str = "cpu",
+        device: Any = "cpu",
         batch_size: int = 256,
         to_numpy: bool = False,
         collate_fn: Callable[[DocumentArray[Any]], Any] | None = None,
+        *,
+        show_progress: progress.Show = None,
+        embedding: str | None = None,
     ) -> Self:
         """Sets the embedding to what a model gives for this document: see `DocumentArray.embed`."""
-        Links.array([self]).embed(embed_model, device, batch_size, to_numpy, collate_fn)
+        Links.array([self]).embed(
+            embed_model, device, batch_size, to_numpy, collate_fn, show_progress=show_progress, embedding=embedding
+        )  # fmt: skip
         return self
 
     def embed_feature_hashing(

@@ -6,6 +6,7 @@ Rule 2: an old module is an object that looks its names up when they are read; n
 
 from __future__ import annotations
 
+import enum
 import importlib
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ _METRICS: Final = (
     "average_precision", "dcg_at_k", "f1_score_at_k", "hit_at_k", "ndcg_at_k", "precision_at_k", "r_precision",
     "recall_at_k", "reciprocal_rank",
 )  # fmt: skip
+_MEDIA: Final = ("audio", "blob", "image", "json", "mesh", "tabular", "text", "uri", "video")
 _LOADERS: Final = (
     "from_csv", "from_files", "from_huggingface_datasets", "from_lines", "from_ndarray", "from_ndjson",
     "generator_from_webcam",
@@ -43,6 +45,14 @@ PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "docarray.array.storage": {},
         "docarray.array.storage.annlite": {"AnnliteConfig": "docarray.storage.hnsw:AnnliteConfig"},
         "docarray.array.storage.sqlite": {"SqliteConfig": "docarray.storage.config:SqliteConfig"},
+        "docarray.dataclasses.enums": {
+            name: f"docarray.legacy:{name}" for name in ("AttributeType", "DocumentMetadata", "ImageType")
+        },
+        "docarray.dataclasses.getter": {f"{name}_getter": f"docarray.typing:{name}_getter" for name in _MEDIA},
+        "docarray.dataclasses.setter": {f"{name}_setter": f"docarray.typing:{name}_setter" for name in _MEDIA},
+        "docarray.dataclasses.types": {
+            name: f"docarray.dataclasses:{name}" for name in ("dataclass", "field", "is_multimodal")
+        },
         "docarray.document.generators": {name: f"docarray.loaders:{name}" for name in _LOADERS},
         "docarray.helper": {
             "dunder_get": "docarray.legacy:dunder_get",
@@ -76,7 +86,9 @@ class _OldModule(ModuleType):
         target = PATHS[self.__name__].get(name)
         if target is not None:
             module, _, attribute = target.partition(":")
-            return getattr(importlib.import_module(module), attribute)
+            found = importlib.import_module(module)
+            attach(found)
+            return getattr(found, attribute)
         below = f"{self.__name__}.{name}"
         if below in PATHS:
             return sys.modules[below]
@@ -95,7 +107,48 @@ def install() -> None:
         module.__path__ = []  # so that `import docarray.math.distance` looks below it
         if sys.modules.setdefault(path, module) is module:
             parent, _, name = path.rpartition(".")
-            setattr(sys.modules[parent], name, module)
+            if parent in sys.modules:
+                setattr(sys.modules[parent], name, module)
+
+
+def attach(parent: ModuleType) -> None:
+    """Lets a module that is loaded late reach the old ones below it, as `import docarray.dataclasses.types` does."""
+    for path in PATHS:
+        above, _, name = path.rpartition(".")
+        if above == parent.__name__:
+            setattr(parent, name, sys.modules[path])
+
+
+class DocumentMetadata(enum.StrEnum):
+    """Keys in the private data of documents that a dataclass made."""
+
+    MULTI_MODAL_SCHEMA = "multi_modal_schema"
+    IMAGE_TYPE = "image_type"
+    IMAGE_URI = "image_uri"
+    AUDIO_TYPE = "audio_type"
+    VIDEO_TYPE = "video_type"
+    MESH_TYPE = "mesh_type"
+    JSON_TYPE = "json_type"
+    BLOB_TYPE = "blob_type"
+
+
+class AttributeType(enum.StrEnum):
+    """What a field of a dataclass is, in the schema of a document."""
+
+    DOCUMENT = "document"
+    PRIMITIVE = "primitive"
+    ITERABLE_PRIMITIVE = "iterable_primitive"
+    ITERABLE_DOCUMENT = "iterable_document"
+    NESTED = "nested"
+    ITERABLE_NESTED = "iterable_nested"
+
+
+class ImageType(enum.StrEnum):
+    """What an image was given as."""
+
+    PIL = "PIL"
+    URI = "uri"
+    NDARRAY = "ndarray"
 
 
 def DocumentArrayAnnlite(_docs: Any = None, **kwargs: Any) -> Any:

@@ -164,3 +164,4 @@ def _watched(array: Any, parent: Document) -> Any:
 
 
 Links.nest = nest
+Links.chunks = ChunkArray

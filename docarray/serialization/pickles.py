@@ -295,6 +295,9 @@ def _checked(make: Callable[[], Any]) -> Any:
 _TRUSTED: Final[Mapping[str, type]] = {
     "docarray.document.Document": OldDocument,
     "docarray.document.data.DocumentData": OldData,
+    "docarray.dataclasses.enums.AttributeType": str,
+    "docarray.dataclasses.enums.DocumentMetadata": str,
+    "docarray.dataclasses.enums.ImageType": str,
     "docarray.array.memory.DocumentArrayInMemory": OldDocuments,
     "docarray.array.document.DocumentArray": OldDocuments,
     "docarray.array.chunk.ChunkArray": OldChunks,

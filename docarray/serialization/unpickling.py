@@ -604,6 +604,8 @@ def _known() -> dict[tuple[str, str], Name]:
         "torch.serialization._get_layout": _layout,
         "torch.Size": _tuple,
     }
+    for kind in ("AttributeType", "DocumentMetadata", "ImageType"):  # of documents that a dataclass made
+        calls[f"docarray.dataclasses.enums.{kind}"] = _same(str)
     for module in ("numpy.core", "numpy._core"):
         calls[f"{module}.multiarray._reconstruct"] = _reconstruct
         calls[f"{module}.multiarray.scalar"] = _scalar
