@@ -257,8 +257,8 @@ class DocumentArray(Parallel[D], Generic[D]):
 
         An int or id gives a document; a slice, list, mask or 1-D array gives an array; '@c' walks a path; `...` gives
         every document at every depth. `da[which, 'text']` gives a value, or a list of them; `da[which, ['id', 'text']]`
-        a list for each attribute. Attributes may be paths: 'tags__price'. `da[which, '@c']` and `da[which, '@c', 'text']`
-        walk from some of the documents.
+        a list for each attribute. Attributes may be paths: 'tags__price'. `da[which, '@c', 'text']` walks from some of
+        the documents.
 
         Raises:
             OutOfRange, MissingDocument, UnknownField, BadSelector, BadPath: see docarray.errors.

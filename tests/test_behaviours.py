@@ -367,7 +367,19 @@ def test_42_reduce_keeps_what_is_there():
     assert (["a", "b"], "mine", "u") == (ids(da), da[0].text, da[0].uri)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="notyet: arrays have no apply")
+def test_43_other_processes_take_lambdas_and_local_functions(da):
+    """No main module and no fork is needed for it."""
+    pytest.importorskip("cloudpickle", reason="pip install cloudpickle")
+    tail = "!"
+
+    def loud(doc):
+        doc.text += tail
+        return doc
+
+    assert ["ta", "tb", "tc"] == list(da.map(lambda doc: doc.text, backend="process", num_worker=1))
+    assert ["ta!", "tb!", "tc!"] == da.apply(loud, backend="process", num_worker=1).texts
+
+
 def test_44_apply_wants_a_document_back(da):
     """A function that gives something else is an error that says so."""
     with pytest.raises(DocArrayError, match="int"):
