@@ -6,14 +6,60 @@ Rule 2: looking changes nothing, and costs no more for a large array than for on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from docarray.array import DocumentArray
+    from docarray.display.players import (
+        display,
+        display_point_cloud_tensor,
+        display_rgbd_tensor,
+        display_tensor,
+        display_uri,
+        display_vertices_and_faces,
+    )
+    from docarray.display.projector import plot_embeddings
+    from docarray.display.sprites import plot_image_sprites, plot_matches_sprites, save_gif
 
-__all__ = ["completions", "html_of", "rich_of", "show"]
+__all__ = [
+    "completions",
+    "display",
+    "display_point_cloud_tensor",
+    "display_rgbd_tensor",
+    "display_tensor",
+    "display_uri",
+    "display_vertices_and_faces",
+    "html_of",
+    "plot_embeddings",
+    "plot_image_sprites",
+    "plot_matches_sprites",
+    "rich_of",
+    "save_gif",
+    "show",
+]
+
+_DOORS: Final = {
+    "display": "players",
+    "display_point_cloud_tensor": "players",
+    "display_rgbd_tensor": "players",
+    "display_tensor": "players",
+    "display_uri": "players",
+    "display_vertices_and_faces": "players",
+    "plot_embeddings": "projector",
+    "plot_image_sprites": "sprites",
+    "plot_matches_sprites": "sprites",
+    "save_gif": "sprites",
+}
+"""What the methods of Document and DocumentArray call, and the module that it is in."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _DOORS:
+        return getattr(import_module(f"docarray.display.{_DOORS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def show(obj: object) -> None:

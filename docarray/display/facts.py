@@ -4,6 +4,7 @@ Rule 1: looking makes and changes no document. A row that nobody touched is read
 Rule 2: an array is known from one pass over at most `SAMPLE` of its documents; what was sampled says so.
 Rule 3: whatever is shown has passed `plain`, so no control character reaches a terminal or a page.
 Rule 4: nothing is spelled out at full length in order to be cut.
+Rule 5: what a document would have to load, or a uri lead to, is not there: `Look.pending` says that it waits.
 """
 
 # The body of an array and the slots of a document are read here, and nowhere else in this room.
@@ -20,8 +21,9 @@ from typing import Any, Final, cast
 
 from docarray import tensors
 from docarray.array import DocumentArray
-from docarray.document import CopyOf, Document, class_of
+from docarray.document import CopyOf, Document, Pending, class_of
 from docarray.errors import FieldTypeError, ShapeError
+from docarray.multimodal import is_list, place_in
 from docarray.rows import RowsSpan, Slots
 from docarray.schema import FIELDS
 from docarray.score import NamedScore
@@ -33,6 +35,7 @@ __all__ = [
     "SAMPLE",
     "ArrayFacts",
     "AttributeFacts",
+    "FieldLook",
     "Look",
     "array_type",
     "brief",
@@ -55,6 +58,8 @@ SAMPLE: Final = 1_000
 
 _LONGEST_STRIP: Final = 1_000
 _IDS_COMPLETED: Final = 50
+_MOST_FIELDS: Final = 100
+_CONTENT: Final = frozenset({"text", "blob", "tensor"})
 _DEEPEST_TAGS: Final = 3
 
 
@@ -256,9 +261,16 @@ class Look:
             return cast("str | None", self._doc.id) or ""
         return cast("str", cast("Table", self._table).id_column.value(self._row))
 
+    @property
+    def pending(self) -> bool:
+        """Whether the content waits to be loaded until somebody asks for it, which looking does not."""
+        return self._doc is not None and isinstance(self._doc._target(), Pending)
+
     def value(self, name: str) -> Any:
         """The value of a field other than the id, chunks and matches; None where it is unset or its default."""
         if self._doc is not None:
+            if name in _CONTENT and self.pending:
+                return None
             return unwatched(self._doc._filled(name))
         column = cast("Table", self._table).columns.get(name)
         value = None if column is None else column.value(self._row)
@@ -284,12 +296,72 @@ class Look:
         start, stop = column.bounds(self._row)
         return stop - start, [Look(None, column.child, row) for row in range(start, min(stop, start + most))]
 
+    @property
+    def modality(self) -> str:
+        """'audio', 'video', ...: what the document says, or the field of a dataclass that it was made for; or ''."""
+        said = self.value("modality")
+        if said:
+            return str(said).lower()
+        private: Mapping[Any, Any] = self.value("_metadata") or {}
+        return next((name for name in ("audio", "video", "mesh", "image") if f"{name}_type" in private), "")
+
+    def fields(self) -> list[FieldLook]:
+        """The fields of the dataclass that made the document, by its schema; none of any other document.
+
+        A schema is what a file says: an entry that is none, or names a chunk that is not there, is a field of nothing.
+        """
+        private: Mapping[Any, Any] = self.value("_metadata") or {}
+        schema = private.get("multi_modal_schema")
+        if not schema or not isinstance(schema, Mapping):
+            return []
+        entries = list(zip(cast("Mapping[Any, Any]", schema).items(), range(_MOST_FIELDS), strict=False))
+        places = {name: place_in(entry) for (name, entry), _ in entries}
+        last = max((place for place in places.values() if place is not None), default=-1)
+        chunks = self.below("chunks", last + 1)[1]
+        tags: Mapping[Any, Any] = self.value("tags") or {}
+        found: list[FieldLook] = []
+        for (name, entry), _ in entries:
+            said = cast("Mapping[str, Any]", entry if isinstance(entry, Mapping) else {})
+            at = places[name]
+            chunk = None if at is None or not 0 <= at < len(chunks) else chunks[at]
+            kind = str(said.get("type") or "")
+            value = tags.get(name) if at is None else None
+            found.append(FieldLook(str(name), kind, value, chunk, at, is_list(said) and at is not None))
+        return found
+
+    def shown(self) -> list[tuple[str, Any]]:
+        """`filled`, without private data that says only what media and dataclass the document is of."""
+        return [
+            (name, value)
+            for name, value in self.filled()
+            if name != "_metadata" or not all(_is_of_medium(key) for key in value)
+        ]
+
     def names(self) -> tuple[str, ...]:
         """Names of the fields that differ from their defaults, in canonical order, id first."""
         names = ["id"] if self.id else []
         names += [name for name, _ in self.filled()]
         names += [name for name in ("chunks", "matches") if self.below(name, 0)[0]]
         return tuple(names)
+
+
+def _is_of_medium(key: object) -> bool:
+    return key == "multi_modal_schema" or (isinstance(key, str) and key.endswith("_type"))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLook:
+    """A field of the dataclass that made a document: a plain `value`, or a document, or the list in `below`."""
+
+    name: str
+    kind: str
+    """What the schema calls its type: 'Image', 'float', ...; '' where it does not."""
+    value: Any
+    look: Look | None
+    """The document of the field; of a list the one whose chunks are its elements."""
+    at: int | None
+    """The number of its chunk; None of a plain value."""
+    is_list: bool
 
 
 def _is_empty(value: Any) -> bool:
@@ -376,6 +448,8 @@ class ArrayFacts:
     sets: tuple[tuple[tuple[str, ...], int], ...]
     attributes: tuple[AttributeFacts, ...]
     multimodal: bool
+    fields: tuple[tuple[str, str], ...] = ()
+    """(name, type) of the fields of the dataclass that made the first document that one made."""
 
     @property
     def sampled(self) -> str:
@@ -406,6 +480,7 @@ def facts_of(array: DocumentArray[Any]) -> ArrayFacts:
     length = len(slots)
     seen = _looks(slots, _positions(length))
     counts = Counter(look.names() for look in seen)
+    made = next((look for look in seen if "multi_modal_schema" in (look.value("_metadata") or {})), None)
     return ArrayFacts(
         kind=type(array).__name__,
         length=length,
@@ -415,7 +490,8 @@ def facts_of(array: DocumentArray[Any]) -> ArrayFacts:
         nested_in=_parent_of(array),
         sets=tuple(counts.most_common()),
         attributes=tuple(_attribute(name, seen) for name in FIELDS if any(name in names for names in counts)),
-        multimodal=any("multi_modal_schema" in (look.value("_metadata") or {}) for look in seen),
+        multimodal=made is not None,
+        fields=() if made is None else tuple((field.name, field.kind) for field in made.fields()),
     )
 
 

@@ -9,7 +9,7 @@ Rule 4: colors are those of the page: text is `currentColor`, lines are shares o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from docarray import tensors
 from docarray.display import thumbnail
 from docarray.display.facts import (
     ArrayFacts,
+    FieldLook,
     Look,
     array_type,
     brief,
@@ -45,6 +46,9 @@ _PICTURES: Final = 10
 _PICTURE_ROOM: Final = 160 * 1024
 _LONGEST_TEXT: Final = 120
 _MOST_PAIRS: Final = 6
+_MOST_FIELDS: Final = 30
+_IN_FIELD: Final = 3  # elements of a list that are shown in the row of its field
+_DEEPEST: Final = 2
 
 _STYLE: Final = """
 .docarray{--docarray-line:rgba(128,128,128,.28);--docarray-accent:var(--jp-brand-color1,#1a73c7);
@@ -83,6 +87,7 @@ padding:5px 12px 5px 0;max-width:none;white-space:normal;overflow-wrap:anywhere;
 .docarray img.docarray-thumb{object-fit:contain;object-position:left top;border-radius:2px}
 .docarray img.docarray-own{width:auto;height:auto;max-width:64px;max-height:64px}
 .docarray img.docarray-pixels{image-rendering:pixelated}
+.docarray audio.docarray-sound{display:block;width:260px;max-width:100%;height:32px}
 .docarray img.docarray-bars{width:96px;height:20px;margin-top:3px;image-rendering:pixelated}
 """.replace("\n", "")
 
@@ -262,18 +267,27 @@ _OWN: Final = frozenset(
 
 def _cells(look: Look, at: int, pictures: _Pictures, depth: int) -> dict[str, str]:
     """The cells of one document by column; a column that it does not need is left out."""
-    values = dict(look.filled())
+    fields = look.fields()
+    values = dict(look.shown())
     cells = {"#": count_of(at), "id": _id(look.id)}
     image = _picture(look, pictures)
     if image:
         cells["image"] = image
-    content = [
+    content = ["".join(f"<div>{_pair(f.name, _field(f, pictures, 1))}</div>" for f in fields[:_MOST_PAIRS])]
+    if len(fields) > _MOST_PAIRS:
+        content.append(_quiet(f"… {noun(len(fields) - _MOST_PAIRS, 'more field')}"))
+    sound = _sound(look, pictures)
+    content += [sound, _WAITS if look.pending else ""]
+    content += [
         _value(name, values[name])
         for name in _CONTENT
         if name in values and not _pictured(name, values, image)
     ]
+    content = [part for part in content if part]
     if content:
         cells["content"] = "<br>".join(content)
+    if fields:
+        values.pop("tags", None)  # its plain values are among the fields
     for name in ("tags", "scores"):
         if name in values:
             cells[name] = _value(name, values[name])
@@ -429,20 +443,109 @@ def _short_type(facts: ArrayFacts, name: str) -> str:
 # ---------------------------------------------------------------------------------------------- a document
 
 
-def _document(look: Look, pictures: _Pictures) -> str:
+_WAITS: Final = _quiet("not loaded yet")
+
+
+def _fields(fields: Sequence[FieldLook], pictures: _Pictures) -> str:
+    """The fields of a dataclass, a row each: name, type and value."""
+    rows: list[str] = []
+    room = _ROOM - 8_000
+    for field in fields[:_MOST_FIELDS]:
+        row = (
+            f'<tbody><tr><td class="docarray-label">{_text(field.name, 40)}</td>'
+            f"<td>{_quiet(_text(field.kind, 40))}</td><td>{_field(field, pictures, 0)}</td></tr></tbody>"
+        )
+        room -= _size(row)
+        if room < 0:
+            break
+        rows.append(row)
+    more = _quiet(f"… {noun(len(fields) - len(rows), 'more field')}") if len(fields) > len(rows) else ""
+    return f'<table class="docarray-table docarray-auto">{"".join(rows)}</table>{more}'
+
+
+def _field(field: FieldLook, pictures: _Pictures, depth: int) -> str:
+    """The value of a field in one cell; of a list how many there are, and the first of them."""
+    if field.at is None:
+        return _text(field.value) if isinstance(field.value, str) else _mono(brief(field.value))
+    if field.look is None:
+        return _quiet("missing")
+    if not field.is_list:
+        return _below_field(field.look, pictures, depth)
+    total, seen = field.look.below("chunks", _IN_FIELD)
+    shown = [_below_field(look, pictures, depth) for look in seen]
+    if total > len(shown):
+        shown.append(_quiet(f"… {count_of(total - len(shown))} more"))
+    return "".join(f"<div>{item}</div>" for item in shown) or _quiet("none")
+
+
+def _below_field(look: Look, pictures: _Pictures, depth: int) -> str:
+    """The document of a field: what is in its picture, sound or content, or the fields of its own dataclass."""
+    fields = look.fields()
+    if fields:
+        if depth == _DEEPEST:
+            return _quiet(noun(len(fields), "field"))
+        inner = [_pair(field.name, _field(field, pictures, depth + 1)) for field in fields[:_MOST_PAIRS]] + (
+            [_quiet(f"… {count_of(len(fields) - _MOST_PAIRS)} more")] if len(fields) > _MOST_PAIRS else []
+        )
+        return " ".join(inner)
     values = dict(look.filled())
+    shown = _picture(look, pictures) or _sound(look, pictures)
+    if not shown:
+        shown = " ".join(_value(name, values[name]) for name in (*_CONTENT, "tags") if name in values)
+    elif "uri" in values and not values["uri"].startswith("data:"):
+        shown += _value("uri", values["uri"])
+    if look.pending:
+        shown = f"{shown} {_WAITS}"
+    chunks = look.below("chunks", 0)[0]
+    return shown or (_quiet(noun(chunks, "chunk")) if chunks else _quiet("empty"))
+
+
+def _sound(look: Look, pictures: _Pictures) -> str:
+    """A player of a short sound, in `tensor` or `blob`; '' of all else."""
+    if look.modality != "audio":
+        return ""
+    from docarray.display import sound
+
+    tensor, blob = look.value("tensor"), look.value("blob")
+    found = None
+    if tensor is not None:
+        tags: Mapping[Any, Any] = look.value("tags") or {}
+        found = sound.of_tensor(tensor, tags.get("sample_rate"), pictures.room)
+    elif blob is not None:
+        found = sound.of_blob(blob, pictures.room)
+    if found is None or not pictures.take(found):
+        return ""
+    return f'<audio class="docarray-sound" controls preload="none" src="{found.uri}"></audio>'
+
+
+def _document(look: Look, pictures: _Pictures) -> str:
+    fields = look.fields()
+    values = dict(look.shown())
+    if fields and "tags" in values:
+        named = {field.name for field in fields if field.at is None}
+        rest = {key: value for key, value in values.pop("tags").items() if key not in named}
+        if rest:
+            values["tags"] = rest
     image = _picture(look, pictures)
     head = (
         f'<div class="docarray-head"><span class="docarray-class">{escape(look.kind)}</span> '
         f'<span class="docarray-mono">{_text(look.id, 64) if look.id else _quiet("no id")}</span>'
-        f"{'' if values else _quiet('empty')}</div>"
+        f"{_quiet('multimodal') if fields else ''}"
+        f"{'' if values or fields or look.pending else _quiet('empty')}</div>"
     )
     cells = [("image", image)] if image else []
+    sound = _sound(look, pictures)
+    if sound:
+        cells.append(("sound", sound))
+    if look.pending:
+        cells.append(("content", _WAITS))
     cells += [(name, _value(name, value)) for name, value in values.items()]
     rows: Iterable[str] = (
         f'<tbody><tr><td class="docarray-label">{name}</td><td>{cell}</td></tr></tbody>'
         for name, cell in cells
     )
     table = f'<table class="docarray-table docarray-auto">{"".join(rows)}</table>' if cells else ""
+    if fields:
+        table = _fields(fields, pictures) + table
     room = _ROOM - _size(head) - _size(table)
-    return head + table + _nested(look, pictures, room, 0, opened=True)
+    return head + table + _nested(look, pictures, room, 0, opened=not fields)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from rich import box
@@ -122,11 +122,24 @@ def _summary(facts: ArrayFacts) -> RenderableType:
         _add_sets(about, facts)
     if facts.multimodal:
         about.add_row("Multimodal dataclass", "True")
+        if facts.fields:
+            about.add_row("Fields", _typed(facts.fields))
     about.add_row("Storage", Text(", ".join(filter(None, (facts.storage, facts.state)))))
     panels: list[RenderableType] = [_panel(about, "Documents Summary", facts.sampled)]
     if facts.attributes:
         panels.append(_panel(_attributes(facts), "Attributes Summary", facts.sampled))
     return Group(*panels)
+
+
+def _typed(fields: Sequence[tuple[str, str]]) -> Text:
+    """'title Text, price float' in one line."""
+    named = [
+        Text.assemble((cut(name, 40), _NAME), " " if kind else "", (cut(kind, 40), _QUIET))
+        for name, kind in fields[: 2 * _PER_LEVEL]
+    ]
+    if len(fields) > len(named):
+        named.append(Text(f"… {count_of(len(fields) - len(named))} more", _QUIET))
+    return Text(", ").join(named)
 
 
 def _add_sets(about: Table, facts: ArrayFacts) -> None:
@@ -207,18 +220,20 @@ def _branches(tree: Tree, look: Look, left: _Left, depth: int) -> None:
             branch.add(Text("… deeper levels", _QUIET))
             continue
         shown = 0
-        for inner in seen:
+        called = {field.at: field.name for field in look.fields()} if name == "chunks" else {}
+        for at, inner in enumerate(seen):
             if left.count <= 0:
                 break
             left.count -= 1
             shown += 1
-            _branches(branch.add(_nested(inner)), inner, left, depth + 1)
+            _branches(branch.add(_nested(inner, called.get(at, ""))), inner, left, depth + 1)
         if count > shown:
             branch.add(Text(f"… {count_of(count - shown)} more", _QUIET))
 
 
-def _nested(look: Look) -> RenderableType:
-    title = Text.assemble(look.kind, " ", (cut(look.id, 40) or "without id", _NAME))
+def _nested(look: Look, called: str = "") -> RenderableType:
+    field = Text.assemble((cut(called, 40), "bold"), " ") if called else Text()
+    title = Text.assemble(field, look.kind, " ", (cut(look.id, 40) or "without id", _NAME))
     fields = _fields(look, nested=True)
     return title if fields is None else Group(title, Padding(fields, (0, 0, 0, 2), expand=False))
 
@@ -230,7 +245,12 @@ def _fields(look: Look, *, nested: bool = False) -> Table | None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style=_QUIET, no_wrap=True)
     table.add_column(overflow="fold", max_width=_WIDTH)
-    for name, value in look.filled():
+    fields = look.fields()
+    if fields:
+        table.add_row("multimodal", _typed([(field.name, field.kind) for field in fields]))
+    if look.pending:
+        table.add_row("content", Text("not loaded yet", _QUIET))
+    for name, value in look.shown():
         if not (nested and name in _PLACE):  # which the branches show
             table.add_row(name, _value(name, value))
     return table if table.row_count else None
