@@ -48,8 +48,12 @@ PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "docarray.dataclasses.enums": {
             name: f"docarray.legacy:{name}" for name in ("AttributeType", "DocumentMetadata", "ImageType")
         },
-        "docarray.dataclasses.getter": {f"{name}_getter": f"docarray.typing:{name}_getter" for name in _MEDIA},
-        "docarray.dataclasses.setter": {f"{name}_setter": f"docarray.typing:{name}_setter" for name in _MEDIA},
+        "docarray.dataclasses.getter": {
+            f"{name}_getter": f"docarray.typing:{name}_getter" for name in _MEDIA
+        },
+        "docarray.dataclasses.setter": {
+            f"{name}_setter": f"docarray.typing:{name}_setter" for name in _MEDIA
+        },
         "docarray.dataclasses.types": {
             name: f"docarray.dataclasses:{name}" for name in ("dataclass", "field", "is_multimodal")
         },
