@@ -207,6 +207,7 @@ def _listen(name: str, n: int) -> Iterator[tuple[float, Any]]:
     from docarray import Document
 
     data = _tune(name)
+    n = min(n, MOST)
     while True:
         with clock:
             for _ in range(n):
@@ -218,6 +219,7 @@ def _soundfile(name: str, n: int) -> Iterator[tuple[float, Any]]:
     import soundfile
 
     data = _tune(name)
+    n = min(n, MOST)
     while True:
         with clock:
             for _ in range(n):
@@ -287,6 +289,7 @@ def video_all(n):
     from docarray import Document
 
     data = _film()
+    n = min(n, MOST)
     while True:
         with clock:
             for _ in range(n):
@@ -298,6 +301,7 @@ def _av(n: int, whole: bool, keys: bool = False) -> Iterator[tuple[float, Any]]:
     import av
 
     data = _film()
+    n = min(n, MOST)
     while True:
         with clock:
             for _ in range(n):
@@ -326,6 +330,7 @@ def video_frames(n):
     from docarray import Document
 
     data = _film()
+    n = min(n, MOST)
     while True:
         with clock:
             for _ in range(n):
@@ -343,6 +348,7 @@ def video_keys(n):
     from docarray import Document
 
     data = _film()
+    n = min(n, MOST)
     while True:
         with clock:
             for _ in range(n):

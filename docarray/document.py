@@ -17,6 +17,7 @@ import copy as copying
 import functools
 import hashlib
 import mimetypes
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from numbers import Real
@@ -1240,11 +1241,29 @@ def shape(doc: Document) -> None:
         doc.__class__ = _Shaped
 
 
+class _Load:
+    """What stands in the slot of the content of a pending document: its load, and what that has put there so far."""
+
+    __slots__ = ("content", "load", "lock", "thread")
+
+    def __init__(self, load: Callable[[Document], object]) -> None:
+        self.load = load
+        self.lock = threading.RLock()
+        self.thread = 0  # the one that is loading
+        self.content: Any = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this thread is loading: it alone sees the document as it is by now."""
+        return self.thread == threading.get_ident()
+
+
 class Pending(Document):
     """A document whose content is loaded when it is first asked for; from then on it is a document like any other.
 
     Its class shows as Document. What asks: `text`, `blob`, `tensor`, `content`, `tags`, `chunks`, comparing, writing it
-    anywhere. What does not: `id`, `uri`, `modality`, `embedding`, `repr`, copying it, finding it.
+    anywhere. What does not: `id`, `uri`, `modality`, `embedding`, `repr`, copying it, finding it. It loads once: other
+    threads that ask meanwhile wait.
     """
 
     __slots__ = ()
@@ -1256,37 +1275,55 @@ class Pending(Document):
 
         A load that raises leaves it pending: whoever asks sees the error, and may ask again.
         """
-        doc._content = load
+        doc._content = _Load(load)
         doc.__class__ = Pending
         return doc
 
     def _load(self) -> None:
-        load = _HELD.__get__(self)
-        before = self._tags, self._uri, self._mime_type, self._more, self._chunks
+        held = _HELD.__get__(self)
+        if type(held) is not _Load or held.is_ours:
+            return
+        with held.lock:
+            if _HELD.__get__(self) is not held:  # it came while we waited
+                return
+            before = self._tags, self._uri, self._mime_type, self._more, self._chunks
+            held.thread = threading.get_ident()
+            try:
+                held.load(self)
+            except BaseException:
+                self._tags, self._uri, self._mime_type, self._more, self._chunks = before
+                held.content = None
+                raise
+            finally:
+                held.thread = 0
+            self._turn_into(held.content)
+
+    def _turn_into(self, content: Any) -> None:
+        _HELD.__set__(self, content)  # before the class, which says that it is there
         self.__class__ = cast("Any", Document)
-        _HELD.__set__(self, None)
-        try:
-            load(self)
-        except BaseException:
-            self._tags, self._uri, self._mime_type, self._more, self._chunks = before
-            Pending.of(self, load)
-            raise
 
     @property
     def _content(self) -> Any:
         self._load()
-        return self._content
+        held = _HELD.__get__(self)
+        return held.content if type(held) is _Load else held
 
     @_content.setter
     def _content(self, value: Any) -> None:
-        self.__class__ = cast("Any", Document)
-        _HELD.__set__(self, value)
+        held = _HELD.__get__(self)
+        if type(held) is not _Load:
+            self._turn_into(value)
+        elif held.is_ours:
+            held.content = value
+        else:
+            with held.lock:
+                self._turn_into(value)
 
     @property
     def tags(self) -> dict[str, Any]:
         """Free nested data, some of which the load may bring."""
         self._load()
-        return self.tags
+        return cast("Any", Document.tags).fget(self)
 
     @tags.setter
     def tags(self, value: Mapping[str, Any] | None) -> None:
@@ -1296,17 +1333,25 @@ class Pending(Document):
     def chunks(self) -> ChunkArray[Document]:
         """The documents below, which the load may bring."""
         self._load()
-        return self.chunks
+        return cast("Any", Document.chunks).fget(self)
 
     @chunks.setter
     def chunks(self, value: Document | Iterable[Document] | None) -> None:
         cast("Any", Document.chunks).fset(self, value)
 
     def _give_content(self, other: Document, *, deep: bool) -> None:
-        Pending.of(other, _HELD.__get__(self))
+        held = _HELD.__get__(self)
+        if type(held) is _Load and not held.is_ours:
+            Pending.of(other, held.load)
+        else:
+            super()._give_content(other, deep=deep)
 
     def _lend_content(self, hit: Document) -> None:
-        Pending.of(hit, _HELD.__get__(self))
+        held = _HELD.__get__(self)
+        if type(held) is _Load and not held.is_ours:
+            Pending.of(hit, held.load)
+        else:
+            super()._lend_content(hit)
 
     def __repr__(self) -> str:
         return f"<Document (pending) at {self.id}>"

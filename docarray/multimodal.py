@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from docarray.errors import BadValue, OutOfRange, near_miss
+from docarray.errors import BadValue, FieldTypeError, OutOfRange, near_miss
 from docarray.registry import resolve
 
 if TYPE_CHECKING:
@@ -142,10 +142,13 @@ class Multimodal:
         doc = cast("Document", self)
         entry = _field_of(doc, attribute)
         _, at, _ = _place_of(doc, attribute, entry)
-        if is_list(entry):
-            doc.chunks[at].chunks = value
-        else:
-            doc.chunks[at] = cast("Document", value)
+        try:
+            if is_list(entry):
+                doc.chunks[at].chunks = value
+            else:
+                doc.chunks[at] = cast("Document", value)
+        except FieldTypeError as error:
+            raise FieldTypeError(f"field {attribute!r} of document {doc.id!r}: {error}") from None
 
     # ------------------------------------------------------------------------------------------ bytes and text
 
@@ -300,13 +303,13 @@ class Multimodal:
         return self
 
     def convert_text_to_windows(
-        self, size: int = 200, overlap: int = 50, unit: Literal["words", "characters"] = "words"
+        self, size: int = 200, overlap: int | None = None, unit: Literal["words", "characters"] = "words"
     ) -> Self:
         """Adds a chunk for each window of the text, whose `location` is [start, stop] in characters.
 
         Args:
             size: words (or characters) a window; the last may be shorter.
-            overlap: how many of them a window has in common with the one before.
+            overlap: how many of them a window has in common with the one before; a quarter of `size` unless given.
 
         Raises:
             BadValue: the document has no text; or no such size or overlap.

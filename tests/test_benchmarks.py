@@ -26,6 +26,7 @@ load("tasks_embedding")  # adds its own
 load("tasks_dataclasses")
 load("tasks_formats")
 load("tasks_media")
+load("tasks_parallel")
 load("tasks_storage")
 tasks = load("tasks").TASKS
 # These measure libraries that only `make bench` or `make .venv-peers` installs.
@@ -42,7 +43,8 @@ def test_rows_name_tasks_that_exist(file):
 
 
 @pytest.mark.parametrize("task", sorted(set(tasks) - SLOW - PEERS))
-def test_task_does_a_round(task):
+def test_task_does_a_round(task, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)  # workers of a task import it as `make bench` would
     if task.startswith("torch_"):
         pytest.importorskip("torch", reason="pip install torch==2.13.0")
 

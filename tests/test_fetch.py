@@ -1069,3 +1069,9 @@ def test_a_large_file_is_copied_piece_by_piece(here):
         stream.truncate(64 * MB)
     assert peak_of(lambda: Document(uri="large").save_uri_to_file("copy")) < 4 * MB
     assert 64 * MB == os.path.getsize("copy")
+
+
+@pytest.mark.parametrize("convert", ["convert_tensor_to_blob", "convert_text_to_datauri"])
+def test_a_document_without_content_is_said_to_have_none(convert):
+    with pytest.raises(BadValue, match=r"document 'e' has no .*: it has no content"):
+        getattr(Document(id="e"), convert)()

@@ -247,7 +247,8 @@ def test_a_filter_goes_first_and_takes_nothing_away(opened: Any, price: int) -> 
     store = opened()
     store.write(table_of(clustered(6000)))
 
-    agree(store, clustered(10, seed=1), where=cheaper(price))
+    # So many queries that a graph which threads built in another order makes no difference to the average.
+    agree(store, clustered(80, seed=1), where=cheaper(price))
 
 
 def test_a_filter_that_keeps_nothing_finds_nothing(opened: Any) -> None:

@@ -1,6 +1,7 @@
 """Documents that a dataclass made: their fields by name and by path; named embeddings; content that waits."""
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -448,3 +449,48 @@ class TestPending:
 
         assert [0, 1, 2] == again[0].tensor.tolist()
         assert {"seen": True} == again[0].tags
+
+    def test_threads_that_ask_at_once_all_see_it_loaded_once(self):
+        log, seen, is_loading = [], [], threading.Event()
+
+        def load(doc):
+            log.append(doc.id)
+            doc.tags["seen"] = True
+            is_loading.set()
+            for thread in others:  # they ask now
+                thread.join(0.05)
+            doc.tensor = np.arange(3)
+            assert doc.tensor is not None
+
+        def ask(what):
+            is_loading.wait(10)
+            seen.append(what(doc))
+
+        doc = Pending.of(Document(id="late"), load)
+        asked = (
+            lambda doc: doc.tensor.tolist(),
+            lambda doc: doc.content.tolist(),
+            lambda doc: doc.tags["seen"],
+        )
+        others = [threading.Thread(target=ask, args=(what,)) for what in asked]
+        for thread in others:
+            thread.start()
+
+        assert [0, 1, 2] == doc.tensor.tolist()
+        for thread in others:
+            thread.join(10)
+
+        assert ["late"] == log
+        assert [True, [0, 1, 2], [0, 1, 2]] == sorted(seen, key=str)
+        assert type(doc) is Document
+
+
+@pytest.mark.parametrize("value", [None, "just text"])
+def test_a_field_that_is_set_to_no_document_is_named(value):
+    schema = {"title": {"attribute_type": "document", "type": "Text", "position": 0}}
+    doc = Document(id="page", chunks=[Document(text="a")], _metadata={SCHEMA: schema})
+
+    with pytest.raises(FieldTypeError, match="field 'title' of document 'page': an array holds Documents"):
+        doc.title = value
+
+    assert "a" == doc.title.text

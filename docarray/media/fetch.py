@@ -661,7 +661,7 @@ def convert_text_to_datauri(doc: Document, charset: str | None = "utf-8", base64
     """
     with naming(doc):
         if not isinstance(doc._content, str):
-            raise BadValue(f"document {doc.id!r} has no text: its content is in {doc.content_type!r}")
+            raise BadValue(f"document {doc.id!r} has no text: {_instead(doc)}")
         codec = _codec(charset or "utf-8")
         try:
             data = doc.text.encode(codec)
@@ -743,7 +743,7 @@ def convert_tensor_to_blob(doc: Document) -> None:
     """
     tensor = doc.tensor
     if tensor is None:
-        raise BadValue(f"document {doc.id!r} has no tensor: its content is in {doc.content_type!r}")
+        raise BadValue(f"document {doc.id!r} has no tensor: {_instead(doc)}")
     doc.blob = tensors.to_numpy(tensor).tobytes()
 
 
@@ -778,3 +778,8 @@ def save_uri_to_file(
             files.writing(file) as target,
         ):
             shutil.copyfileobj(source, target, _PIECE)
+
+
+def _instead(doc: Document) -> str:
+    kind = doc.content_type
+    return f"its content is in {kind!r}" if kind else "it has no content"

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from docarray.document import Document
 from docarray.errors import BadValue, UnknownName, near_miss
@@ -225,13 +225,14 @@ _UNITS: Final = ("words", "characters")
 
 
 def windows(
-    text: str, size: int = 200, overlap: int = 50, unit: Literal["words", "characters"] = "words"
+    text: str, size: int = 200, overlap: int | None = None, unit: Literal["words", "characters"] = "words"
 ) -> list[tuple[int, int]]:
     """Where windows of a text begin and end, in characters; the last reaches the end, and may be shorter.
 
     Args:
         size: words, or characters, of a window.
-        overlap: how many of them a window has in common with the one before; less than `size`.
+        overlap: how many of them a window has in common with the one before; less than `size`, of which it is a
+            quarter unless given.
         unit: 'words' are what stands between white space, and single letters of scripts that write without it;
             'characters' are code points.
 
@@ -241,6 +242,8 @@ def windows(
     >>> windows('green tea wants 80 degrees', size=3, overlap=1)
     [(0, 15), (10, 26)]
     """
+    if overlap is None:
+        overlap = size // 4 if isinstance(cast("object", size), int) else 0
     for name, value, least in (("size", size, 1), ("overlap", overlap, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise BadValue(f"{name}={value!r}: it is an int of {least} or more")
@@ -324,7 +327,7 @@ def convert_text_to_sentences(doc: Document) -> None:
 
 
 def convert_text_to_windows(
-    doc: Document, size: int = 200, overlap: int = 50, unit: Literal["words", "characters"] = "words"
+    doc: Document, size: int = 200, overlap: int | None = None, unit: Literal["words", "characters"] = "words"
 ) -> None:
     """Adds a chunk for each window of the text, with `location` [start, stop] in characters; see `windows`.
 
