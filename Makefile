@@ -38,7 +38,7 @@ soak: .venv/.test ## arrays on storages, killed 200 times and crowded for long (
 
 lint: .venv/.lint ## style, floors and types
 	@status=0; \
-	for linter in 'ruff check .' 'ruff format --check .' 'lint-imports --no-logo' pyright 'python .ci/verify_types.py' 'python .ci/regenerate_proto.py'; do \
+	for linter in 'ruff check --no-cache .' 'ruff format --check .' 'lint-imports --no-logo' pyright 'python .ci/verify_types.py' 'python .ci/regenerate_proto.py'; do \
 	  echo "== $$linter"; $(BIN)/$$linter || status=1; \
 	done; exit $$status
 

@@ -792,11 +792,11 @@ class Hnswlib(Index):
 
 class Docarray041(Index):
     def __init__(self, folder: str, n: int) -> None:
-        from docarray.index import HnswDocumentIndex
-        from docarray.typing import NdArray
         from pydantic import Field
 
         from docarray import BaseDoc
+        from docarray.index import HnswDocumentIndex
+        from docarray.typing import NdArray
 
         class Page(BaseDoc):
             text: str
