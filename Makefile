@@ -25,7 +25,7 @@ help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: .venv/.demo ## a search over real documents, in your terminal
+demo: .venv/.demo ## a search over real documents, in your terminal, and served
 	@mkdir -p build/demo
 	@$(BIN)/docarray demo --output build/demo/notes.db
 	@echo "(In this folder the command docarray is $(BIN)/docarray.)"
@@ -54,7 +54,7 @@ docs: .venv/.docs ## the manual, in docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-old .venv-peers build dist docs/_build *.egg-info
+	rm -rf .venv .venv-old .venv-jina34 .venv-jina314 .venv-peers build dist docs/_build *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find docarray tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
 
@@ -78,12 +78,12 @@ endef
 
 .venv/.demo: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the demo needs"
-	@$(PIP) --editable '.[demo,usearch]'
+	@$(PIP) --editable '.[demo,flow,usearch]'
 	@touch $@
 
 .venv/.test: .venv/.pip $(METADATA)
 	@echo "Installing docarray and what the tests need"
-	@$(PIP) --editable '.[arrow,compression,demo,json,media,pandas,postgres,processes,ray,remote,scipy,sql,testing,usearch]' --group test
+	@$(PIP) --editable '.[arrow,compression,demo,json,media,pandas,postgres,processes,ray,remote,scipy,sql,testing,tracing,grpc,usearch]' --group test
 	@$(PIP) 'hnswlib>=0.8' 2>/dev/null \
 	  || echo "NOTICE: hnswlib could not be compiled (on Debian: apt-get install g++ python3-dev); usearch takes its place."
 	@$(PIP) '$(TORCH)+cpu' 2>/dev/null \
@@ -105,7 +105,7 @@ endef
 
 .venv/.bench: .venv/.pip $(METADATA)
 	@echo "Installing docarray and its peers"
-	@$(PIP) --editable '.[arrow,compression,hnsw,json,media,pandas,processes,scipy,sql,usearch]' --group bench
+	@$(PIP) --editable '.[arrow,compression,hnsw,json,media,pandas,processes,scipy,grpc,sql,usearch]' --group bench
 	@touch $@
 
 # The old library, with the newest of what it can still live with; protobuf 4 is the fast one.
@@ -114,6 +114,15 @@ endef
 	$(call environment,.venv-old,$(OLD_PYTHON))
 	@echo "Installing the old library"
 	@$(OLD_PIP) 'docarray==0.21.0' 'numpy<2' 'pydantic<2' 'protobuf>=4.21,<5' 'pandas<2.1' lz4
+	@touch $@
+
+# Clients of Jina 3, of its two lines: without what only servers need, some of which no longer builds.
+.venv-jina34: .venv-jina34/.made
+.venv-jina314: .venv-jina314/.made
+.venv-jina%/.made: tests/data/jina-%.txt
+	$(call environment,.venv-jina$*,$(OLD_PYTHON))
+	@echo "Installing a client of Jina 3"
+	@.venv-jina$*/bin/python -m pip --disable-pip-version-check install -qq --no-deps -r $<
 	@touch $@
 
 # Today's vector stores, each with what it wants beside it; `make bench` leaves out those that are not here.

@@ -1117,7 +1117,7 @@ class DocumentArray(Parallel[D], Generic[D]):
         return self.sample(len(self), seed)
 
     def reduce(self, other: DocumentArray[D]) -> Self:
-        """Adds what `other` has and this lacks: documents by id, and their fields, chunks and matches by id.
+        """Adds what `other` has and this lacks: documents by id, their fields, chunks and matches by id, tags by key.
 
         Where both have a value, this array's stays; a document that has content keeps it, of whatever type.
         """
@@ -1559,9 +1559,7 @@ def _fill_up(doc: Document, other: Document) -> None:
         if field.kind == "docs":
             getattr(doc, name).reduce(getattr(other, name))
         elif field.kind in ("json", "scores"):
-            mine = getattr(doc, name)
-            for key, value in theirs.items():
-                mine.setdefault(key, value)
+            _merge(getattr(doc, name), theirs, deep=name == "tags")
         elif doc._filled(name) is None and (name not in CONTENT or doc.content is None):
             known = doc._mime_type
             # A row of a matrix is written to when the embedding of its document changes: that is no row to share.
@@ -1569,6 +1567,14 @@ def _fill_up(doc: Document, other: Document) -> None:
                 doc, name, copied(theirs) if name == "embedding" and other._vectors is not None else theirs
             )
             doc._mime_type = known if name == "uri" and known else doc._mime_type
+
+
+def _merge(mine: Any, theirs: Mapping[Any, Any], deep: bool) -> None:
+    for key, value in theirs.items():
+        if key not in mine:
+            mine[key] = value
+        elif deep and isinstance(mine[key], dict) and isinstance(value, dict):
+            _merge(mine[key], cast("Mapping[Any, Any]", value), deep)
 
 
 Links.array = DocumentArray

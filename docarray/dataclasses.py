@@ -38,6 +38,7 @@ from docarray.errors import BadValue, CorruptData, DocArrayError, FieldMismatch,
 from docarray.ids import new_id
 from docarray.multimodal import misplaced
 from docarray.nested import ChunkArray
+from docarray.registry import resolve
 from docarray.rows import Rows, RowsSpan, Slots
 from docarray.typing import Medium, fresh, private_of, text_setter
 from docarray.watched import plain
@@ -259,6 +260,7 @@ def _made(cls: type[T], names: _Names, media: Mapping[Any, Any], options: dict[s
         made.__init__ = _taking_documents(made.__init__)
     made.__multimodal__ = plan
     made.__is_multimodal__ = True
+    made.__get_pydantic_core_schema__ = classmethod(_pydantic_core_schema)
     if not own_eq:
         made.__eq__ = _equal
     if Generic in made.__mro__:
@@ -278,6 +280,10 @@ def _taking_documents(init: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
+def _pydantic_core_schema(cls: type[Any], source: Any, handler: Any) -> Any:
+    return resolve("room", "models").dataclass_core_schema(cls, source, handler)
+
+
 def _equal(self: Any, other: Any) -> bool:
     """What dataclasses compare, where fields may hold arrays."""
     if other.__class__ is not self.__class__:
@@ -292,6 +298,13 @@ def _equal(self: Any, other: Any) -> bool:
 
 class _Parametrised(GenericAlias):
     """`Box[Text]`: makes objects that know it, and reads documents as such."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__" and "pydantic" in sys.modules:
+            # Of generic dataclasses pydantic makes a schema of its own, unless it finds one there.
+            schema = resolve("room", "models").generic_core_schema(self)
+            return {"__pydantic_core_schema__": schema}
+        return super().__getattribute__(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs and isinstance(args[0], Document):

@@ -39,10 +39,13 @@ from docarray.watched import plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from pydantic import BaseModel
 
     from docarray.array import DocumentArray
     from docarray.nested import ChunkArray, MatchArray
     from docarray.vectors import Vectors
+    from docarray.web.models import PydanticDocument
+    from docarray.web.strawberry_types import StrawberryDocument, StrawberryDocumentInput
 
 __all__ = ["Document"]
 
@@ -1004,6 +1007,57 @@ class Document(Multimodal):
         """
         return cls._of_record(exchange.from_message(pb_msg))
 
+    def to_pydantic_model(self) -> PydanticDocument:
+        """The document as a model of pydantic, with arrays as lists; see `docarray.web.models`. Needs pydantic.
+
+        Raises:
+            MissingExtra: there is no pydantic. FieldTypeError: JSON cannot say a value.
+
+        >>> Document(text='hi').to_pydantic_model().text
+        'hi'
+        """
+        return registry.room("models").to_model(self)
+
+    @classmethod
+    def from_pydantic_model(cls, model: BaseModel) -> Self:
+        """The document of a model of pydantic: of what `to_pydantic_model` gave, or any other with such fields.
+
+        What is no field becomes a tag; an id is drawn where there is none.
+
+        Raises:
+            CorruptData: a value is none of its field; the message names it.
+        """
+        return registry.room("models").from_model(cls, model)
+
+    @classmethod
+    def get_json_schema(cls, indent: int | None = 2) -> str:
+        """The JSON Schema of `PydanticDocument`, as text; `indent` is that of `json.dumps`."""
+        return registry.resolve("room", "models").json_schema(Document, indent)
+
+    def to_strawberry_type(self) -> StrawberryDocument:
+        """The document as an object of strawberry, for resolvers of GraphQL to give; arrays are shared with it.
+
+        Raises:
+            MissingExtra: there is no strawberry.
+
+        >>> Document(text='hi').to_strawberry_type().text
+        'hi'
+        """
+        return registry.resolve("room", "strawberry_types").to_object(self)
+
+    @classmethod
+    def from_strawberry_type(cls, model: StrawberryDocument | StrawberryDocumentInput) -> Self:
+        """The document of an object of strawberry, as resolvers of GraphQL take it; an id is drawn where there is none.
+
+        Raises:
+            FieldTypeError: it is no such object, or has a value of another type than its field.
+        """
+        return registry.resolve("room", "strawberry_types").from_object(cls, model)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return registry.resolve("room", "models").document_core_schema(cls, source, handler)
+
     @staticmethod
     def generator_from_webcam(
         height_width: tuple[int, int] | None = None,
@@ -1472,10 +1526,11 @@ def record_of(doc: Document) -> Record:
             record["evaluations"] = {key: score.to_dict() for key, score in more["evaluations"].items()}
     if doc._scores is not None:
         record["scores"] = {key: score.to_dict() for key, score in doc._scores.items()}
-    for name in ("chunks", "matches"):
-        nested = doc._nested(name)
-        if nested:
-            record[name] = records_of(nested._slots.table())
+    if doc._chunks is not None or doc._matches is not None:
+        for name in ("chunks", "matches"):
+            nested = doc._nested(name)
+            if nested:
+                record[name] = records_of(nested._slots.table())
     return {name: plain(value) for name, value in record.items()} if doc._is_live else record
 
 

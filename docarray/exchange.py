@@ -31,7 +31,7 @@ from docarray.errors import (
 from docarray.files import Source
 from docarray.format import Format
 from docarray.records import Record, records_of, table_of
-from docarray.registry import known, resolve
+from docarray.registry import known, resolve, room
 from docarray.settle import settled
 from docarray.table import Table
 
@@ -252,31 +252,29 @@ def flavour_named(protocol: str) -> str:
 
 def to_dict(record: Record, protocol: str, **options: Any) -> dict[str, Any]:
     """One document as a dict of what JSON can say, in one of the two flavours."""
-    room = "json" if flavour_named(protocol) == "jsonschema" else "protobuf"
-    return resolve("room", room).to_dict(record, **options)
+    return room("json" if flavour_named(protocol) == "jsonschema" else "protobuf").to_dict(record, **options)
 
 
 def from_dict(value: Mapping[str, Any], protocol: str | None, **options: Any) -> Record:
     """The record that `to_dict` wrote; with None for a flavour, keys that are no field are tags."""
     if protocol is None:
-        return resolve("room", "json").from_dict(value, unknown="tags", **options)
-    room = "json" if flavour_named(protocol) == "jsonschema" else "protobuf"
-    return _told(resolve("room", room).from_dict, value, **options)
+        return room("json").from_dict(value, unknown="tags", **options)
+    flavour = room("json" if flavour_named(protocol) == "jsonschema" else "protobuf")
+    return _told(flavour.from_dict, value, **options)
 
 
 def to_dicts(table: Table, protocol: str, **options: Any) -> list[dict[str, Any]]:
     """A dict for each row; see `to_dict`."""
     if flavour_named(protocol) == "jsonschema":
         return resolve("room", "json").to_dicts(table, **options)
-    room = resolve("room", "protobuf")
-    return [room.to_dict(record, **options) for record in records_of(table)]
+    return [room("protobuf").to_dict(record, **options) for record in records_of(table)]
 
 
 def from_dicts(values: Iterable[Mapping[str, Any]], protocol: str | None, **options: Any) -> Table:
     """The table that `to_dicts` wrote; see `from_dict`."""
     if protocol == "protobuf":
-        room = resolve("room", "protobuf")
-        return settled(_told(table_of, [_told(room.from_dict, value, **options) for value in values]))
+        read = room("protobuf").from_dict
+        return settled(_told(table_of, [_told(read, value, **options) for value in values]))
     if protocol is None:
         options = {"unknown": "tags", **options}
     else:

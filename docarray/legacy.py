@@ -58,6 +58,13 @@ PATHS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             name: f"docarray.dataclasses:{name}" for name in ("dataclass", "field", "is_multimodal")
         },
         "docarray.document.generators": {name: f"docarray.loaders:{name}" for name in _LOADERS},
+        "docarray.document.pydantic_model": {
+            name: f"docarray.web.models:{name}" for name in ("PydanticDocument", "PydanticDocumentArray")
+        },
+        "docarray.document.strawberry_type": {
+            name: f"docarray.web.strawberry_types:{name}"
+            for name in ("StrawberryDocument", "StrawberryDocumentInput", "NdArray", "JSONScalar", "Base64")
+        },
         "docarray.helper": {
             "dunder_get": "docarray.legacy:dunder_get",
             "random_identity": "docarray.ids:new_id",

@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -497,7 +497,7 @@ class Library:
     """
 
     def __init__(self, at: str | os.PathLike[str], model: str | None = None) -> None:
-        self.at = Path(at)
+        self.at: Path = Path(at)
         if self.at.is_dir():
             raise IsADirectoryError(f"{at}: this is a folder; name a file in it")
         if not self.at.exists():
@@ -542,6 +542,20 @@ class Library:
                 )
             self._model = _model(self.at, self._choice)
         return self._model
+
+    @property
+    def docs(self) -> DocumentArray:
+        """The passages; closed with the index."""
+        return self._da
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the file tells which model made its vectors."""
+        return bool(self._choice)
+
+    def encode(self, texts: Sequence[str]) -> models.Array:
+        """The vectors (n, dim) of texts, by the model of the file."""
+        return self.model.vectors(list(texts))
 
     def use(self, model: models.Model) -> None:
         """Takes a model that is loaded already.

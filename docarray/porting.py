@@ -40,9 +40,12 @@ from docarray.table import Table
 if TYPE_CHECKING:
     from typing import Self
 
+    from pydantic import BaseModel
     from typing_extensions import TypeVar as DefaultTypeVar
 
     from docarray import loaders, remote
+    from docarray.web.models import PydanticDocument
+    from docarray.web.strawberry_types import StrawberryDocument, StrawberryDocumentInput
 
     D = DefaultTypeVar("D", bound=Document, default=Document)
 else:
@@ -397,6 +400,43 @@ class Porting(MutableSequence[D], Generic[D]):
         else:
             text = str(files.read_all(cast("Source", file)), encoding, "surrogatepass")
         return cls.from_json(text, protocol, **kwargs)
+
+    # ------------------------------------------------------------------------------------------ models
+
+    def to_pydantic_model(self) -> list[PydanticDocument]:
+        """The documents as models of pydantic, with arrays as lists; see `docarray.web.models`. Needs pydantic."""
+        return resolve("room", "models").to_models(self)
+
+    @on_class
+    def from_pydantic_model(cls, model: Iterable[BaseModel]) -> Self:
+        """The array of models of pydantic; see `Document.from_pydantic_model`.
+
+        Raises:
+            CorruptData: a value is none of its field; the message names document and field.
+        """
+        return resolve("room", "models").from_models(cls, model)
+
+    @classmethod
+    def get_json_schema(cls, indent: int | None = 2) -> str:
+        """The JSON Schema of a list of `PydanticDocument`, as text; `indent` is that of `json.dumps`."""
+        return resolve("room", "models").json_schema(cls, indent)
+
+    def to_strawberry_type(self) -> list[StrawberryDocument]:
+        """The documents as objects of strawberry, for resolvers of GraphQL to give. Needs strawberry."""
+        return resolve("room", "strawberry_types").to_objects(self)
+
+    @on_class
+    def from_strawberry_type(cls, model: Iterable[StrawberryDocument | StrawberryDocumentInput]) -> Self:
+        """The array of objects of strawberry; see `Document.from_strawberry_type`.
+
+        Raises:
+            FieldTypeError: one is no such object, or has a value of another type than its field.
+        """
+        return resolve("room", "strawberry_types").from_objects(cls, model)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return resolve("room", "models").array_core_schema(cls, source, handler)
 
     # ------------------------------------------------------------------------------------------ tables
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from docarray.errors import MissingExtra, UnknownName, near_miss
 
-__all__ = ["FORMATS", "ROOMS", "STORES", "known", "require", "resolve"]
+__all__ = ["FORMATS", "ROOMS", "STORES", "known", "require", "resolve", "room"]
 
 STORES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -55,6 +55,8 @@ ROOMS: Final[Mapping[str, str]] = MappingProxyType(
         "json": "docarray.serialization.json",
         "csv": "docarray.serialization.csv",
         "protobuf": "docarray.serialization.protobuf",
+        "structs": "docarray.serialization.structs",
+        "varints": "docarray.serialization.varints",
         "dataframe": "docarray.serialization.dataframe",
         "arrow": "docarray.serialization.arrow",
         "container": "docarray.serialization.container",
@@ -69,6 +71,8 @@ ROOMS: Final[Mapping[str, str]] = MappingProxyType(
         "video": "docarray.media.video",
         "mesh": "docarray.media.mesh",
         "pdf": "docarray.media.pdf",
+        "models": "docarray.web.models",
+        "strawberry_types": "docarray.web.strawberry_types",
     }
 )
 """Rooms of other floors that documents and arrays show themselves, and are converted, through."""
@@ -109,6 +113,16 @@ def resolve(kind: str, name: str) -> Any:
     if name in added:
         return added[name].load()
     raise UnknownName(f"no {kind} is called {name!r}. {near_miss(name, (*built_in, *added))}")
+
+
+@functools.cache
+def room(name: str) -> Any:
+    """The room of that name, as `resolve` has it, for calls of a few microseconds: it is looked for once.
+
+    >>> room('json') is resolve('room', 'json')
+    True
+    """
+    return resolve("room", name)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import base64
 import datetime
 import decimal
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -220,6 +221,9 @@ _WRITERS: Final[tuple[tuple[str, type | tuple[type, ...], Callable[[Any], Any]],
 )
 
 
+_NOT_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
 def _bytes(content: Any) -> bytes:
     return base64.b64decode(content, validate=True)
 
@@ -245,6 +249,7 @@ def _pairs(content: Any) -> dict[Any, Any]:
 
 _READERS: Final[Mapping[str, Callable[[dict[str, Any]], Any]]] = {
     "int": lambda o: int(o["is"], 16),
+    "float": lambda o: _NOT_FINITE[o["is"]],  # of writers that have no NaN
     "scalar": lambda o: _array(o["is"], o["dtype"], [])[()],
     "array": lambda o: _array(o["is"], o["dtype"], o["shape"]),
     "numpy.str": lambda o: np.str_(o["is"]),

@@ -25,7 +25,7 @@ import numpy as np
 from docarray import tensors
 from docarray.document import Document, Pending
 from docarray.errors import BadValue, FieldTypeError
-from docarray.registry import require
+from docarray.registry import require, resolve
 from docarray.watched import plain
 
 __all__ = [
@@ -90,6 +90,9 @@ class Medium:
     name: str
     setter: Callable[[Any], Document]
     getter: Callable[[Document], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return resolve("room", "models").medium_core_schema(self, source, handler)
 
 
 # --- documents of values --------------------------------------------------------------------------------------------

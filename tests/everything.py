@@ -75,7 +75,7 @@ def field(doc: Document, name: str) -> Any:
     if name in ("chunks", "matches"):
         return list(getattr(doc, name))
     value = doc._raw(name)
-    return None if isinstance(value, dict) and not value else value
+    return None if isinstance(value, dict) and framework(value) is None and not value else value
 
 
 def sparse_parts(value: Any) -> list[Any]:

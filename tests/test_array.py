@@ -1121,6 +1121,14 @@ def test_reduce_appends_new_ids_and_keeps_what_is_there(da):
     assert da["x"] is other[1]
 
 
+def test_reduce_merges_tags_key_by_key():
+    da = DocumentArray([Document(id="a", tags={"x": {"y": 1, "z": {"q": [1]}}, "n": 1})])
+
+    da.reduce(DocumentArray([Document(id="a", tags={"x": {"y": 2, "z": {"r": 3}, "w": 4}, "n": {"m": 1}})]))
+
+    assert {"x": {"y": 1, "z": {"q": [1], "r": 3}, "w": 4}, "n": 1} == da[0].tags
+
+
 def test_reduce_fills_up_fields():
     da = DocumentArray([Document(id="a", tags={"x": 1}, scores={"s": 1}, uri="a.png")])
     other = DocumentArray(

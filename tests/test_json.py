@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import struct
 import tracemalloc
 from contextlib import suppress
@@ -55,6 +56,67 @@ def table_from(da: Any) -> Table:
 
 def read(data: bytes, form: Any = JSON, **options: Any) -> Table:
     return form.loads(memoryview(data), **options)
+
+
+_simple = st.fixed_dictionaries(
+    {"id": st.text(max_size=3)},
+    optional={
+        "granularity": st.integers(-1, 9) | st.just(1 << 63),
+        "mime_type": st.text(max_size=3),
+        "text": st.text(max_size=3) | st.just("\ud800"),
+        "tags": st.dictionaries(st.text(max_size=2), json_values, max_size=3),
+        "embedding": st.tuples(
+            st.lists(st.floats(width=32) | st.just(1e300), max_size=3),
+            st.sampled_from(["<f4", "<f8", ">f4", "<i4", "<i8", "|b1", "<f2"]),
+        ),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_simple, st.booleans())
+def test_one_document_is_said_and_read_as_in_a_table(record, exclude_none):
+    """What is done without a table is what is done with one."""
+    record = {name: record[name] for name in FIELDS if name in record}
+    if "embedding" in record:
+        numbers, dtype = record["embedding"]
+        whole = dtype[1] in "bi"
+        with np.errstate(over="ignore"):
+            record["embedding"] = np.array([3] * len(numbers) if whole else numbers).astype(dtype)
+    said = to_dicts(table_of([record]), exclude_none=exclude_none)[0]
+
+    assert difference(to_dict(record, exclude_none=exclude_none), said) is None
+    assert difference(module.from_dict(said), records_of(from_dicts([said]))[0]) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"embedding": [1.0, 2]},
+        {"embedding": [1.0, True]},
+        {"embedding": [1.0, math.nan], "_arrays": {"embedding": {"dtype": "<f4"}}},
+        {"embedding": [1.0], "_arrays": {"embedding": {"framework": "list"}}},
+        {"embedding": [1.0], "_arrays": {"embedding": {"dtype": "<f4", "framework": "numpy"}}},
+        {"embedding": [1.0], "_arrays": {"tensor": {"dtype": "<f4"}}},
+        {"tensor": [[1.0], [2.0]], "_arrays": None},
+        {"tensor": 1.0},
+        {"id": 5, "text": None, "tags": {"a": {"b": (1,)}}},
+        {"content": "x", "granularity": True},
+        {"granularity": 1 << 80},
+        {"tags": {1: 2}},
+    ],
+    ids=repr,
+)
+def test_odd_dicts_are_read_as_in_a_table(value):
+    value = {"id": "a", **value}
+
+    try:
+        expected = records_of(from_dicts([value]))[0]
+    except CorruptData as error:
+        with pytest.raises(CorruptData, match=re.escape(str(error))):
+            module.from_dict(value)
+    else:
+        assert difference(module.from_dict(value), expected) is None
 
 
 def there_and_back(table: Table, form: Any = JSON, **options: Any) -> Table:

@@ -240,6 +240,31 @@ def test_with_a_model_text_is_searched_by_meaning_too(docs):
     assert "rrf" in table.columns["scores"].values()[0]
 
 
+def test_with_a_model_what_is_written_gets_the_embedding_of_its_text(docs):
+    asked = []
+
+    def encode(texts):
+        asked.append(list(texts))
+        return np.array([[len(text), 1.0, 0.0] for text in texts], np.float32)
+
+    new = dicts(
+        {"id": "n1", "text": "four"},
+        {"id": "n2", "text": "own", "embedding": [0, 0, 1]},
+        {"id": "n3", "uri": "x"},
+    )
+    with contextlib.closing(Service(docs, encode=encode, writable=True)) as service:
+        service.index(new, untyped=True)
+        service.update([{"id": "n2", "tags": {"a": 1}}, {"id": "n1", "text": "seven"}])
+        service.update([{"id": "n2", "text": "none", "embedding": [0, 1, 0]}])
+        found = service.read(["n1", "n2", "n3"], ["embedding", "text"])
+
+    assert [["four"], ["seven"]] == asked
+    assert ["seven", "none", None] == found.columns["text"].values()
+    first, second, third = found.columns["embedding"].values()
+    assert [[5, 1, 0], [0, 1, 0]] == [first.tolist(), second.tolist()]
+    assert third is None
+
+
 @pytest.mark.parametrize(
     ("asked", "error"),
     [({}, BadValue), ({"vector": [1, 2, 3], "like": "d1"}, BadValue), ({"vector": [1, 2]}, ShapeError),
@@ -495,3 +520,89 @@ def test_whatever_a_client_sends_is_done_or_refused_by_an_error_of_ours(service,
         service.search(vector=sent.get("embedding"), text=sent.get("text"), filter=sent.get("tags"))
 
     assert "d0" in service.documents(first=1).table.ids
+
+
+# --- what a client's writes may not do to others --------------------------------------------------------------------
+
+
+def test_one_odd_embedding_does_not_end_all_searches(docs):
+    with contextlib.closing(Service(docs, writable=True)) as service:
+        for value in ([1.0, 2.0], [], 5.0, [[1.0, 2.0, 3.0]], [1.0, 2.0, 3.0, 4.0]):
+            for write in (
+                lambda value: service.index(from_dicts([{"id": "odd", "embedding": value}]), untyped=True),
+                lambda value: service.index(from_dicts([{"id": "odd", "embedding": value}])),
+                lambda value: service.update([{"id": "d1", "text": "new", "embedding": value}]),
+            ):
+                with pytest.raises(ShapeError, match=r"'(odd|d1)'.*\(3,\)"):
+                    write(value)
+        assert "odd" not in docs
+        assert "black tea" == docs["d1"].text
+        assert 12 == len(service.search(vector=[1.0, 2.0, 3.0]).ids) + 1  # d5 has none
+
+
+def test_embeddings_of_an_empty_array_are_alike_among_themselves():
+    with contextlib.closing(Service(DocumentArray(), writable=True)) as service:
+        rows = [
+            {"id": "a", "text": "none"},
+            {"id": "b", "embedding": [1.0, 2.0]},
+            {"id": "c", "embedding": [1.0]},
+        ]
+        with pytest.raises(ShapeError, match="'c'"):
+            service.index(from_dicts(rows))
+        assert ["a", "b"] == service.index(from_dicts(rows[:2])).created
+
+
+def test_all_documents_can_be_given_another_kind_of_embedding_at_once(docs):
+    with contextlib.closing(Service(docs, writable=True)) as service:
+        rows = [{"id": key, "embedding": [1.0, 2.0]} for key in docs[:, "id"]]
+        if docs.storage == "hnswlib":
+            pytest.skip("the graph has vectors of one length")
+        service.index(from_dicts(rows), untyped=True)
+        assert 12 == len(service.search(vector=[1.0, 2.0]))
+
+
+def test_tags_are_merged_at_every_level(docs):
+    with contextlib.closing(Service(docs, writable=True)) as service:
+        docs["d1"] = Document(id="d1", tags={"a": {"b": 1, "c": {"d": 2, "e": 3}}, "l": [1, 2], "n": 5})
+        change = {
+            "a": {"b": None, "c": {"d": {"x": 1, "y": None}}},
+            "l": [None],
+            "n": {"m": None},
+            "gone": None,
+        }
+        service.update([{"id": "d1", "tags": change}])
+        assert {"a": {"c": {"d": {"x": 1}, "e": 3}}, "l": [None], "n": {}} == docs["d1"].to_dict()["tags"]
+
+
+def test_forms_of_arrays_stand_beside_them_in_a_change():
+    docs = DocumentArray([Document(id="a", tensor=np.zeros(2))])
+    with contextlib.closing(Service(docs, writable=True)) as service:
+        service.update([{"id": "a", "tensor": [1, 2], "_arrays": {"tensor": {"dtype": "<i2"}}}])
+        service.update([{"id": "a", "weight": 2.0, "_arrays": None}])
+        assert np.int16 == docs["a"].tensor.dtype
+        with pytest.raises(UnknownField, match="_arrrays"):
+            service.update([{"id": "a", "_arrrays": None}])
+
+
+@pytest.mark.parametrize("ids", [[[]], [{}], [1], [None], ["d1", ["d2"]]], ids=str)
+def test_ids_that_are_no_text_are_told_so(docs, ids):
+    with contextlib.closing(Service(docs, writable=True)) as service:
+        for method in (service.delete, service.read):
+            with pytest.raises(FieldTypeError, match="id is text"):
+                method(ids)
+        assert 12 == len(docs)
+
+
+def test_ids_are_counted_before_they_are_made_one(docs):
+    with contextlib.closing(Service(docs, writable=True, limits=Limits(documents=2))) as service:
+        with pytest.raises(TooMuch, match="3 were named"):
+            service.delete(["d1", "d1", "d1"])
+        assert ["d1"] == service.delete(["d1", "d1"])
+
+
+def test_a_vector_has_no_true_or_false_in_it(docs):
+    with contextlib.closing(Service(docs)) as service:
+        with pytest.raises(FieldTypeError, match="true or false"):
+            service.search(vector=[1.0, True, 2])
+        with pytest.raises(TooMuch, match="name of an embedding"):
+            service.search(vector=[1.0, 2.0, 3.0], embedding="x" * 2000)

@@ -120,8 +120,16 @@ def test_rows_are_the_same_as_records_one_by_one(documents, way):
     assert difference([unset(record) for record in known], records_of(rows_of(bodies))) is None
 
 
+def named_in_whole(value: Any) -> bool:
+    """Whether no name in a mapping has half a character: written as question marks, names may be alike."""
+    if isinstance(value, dict):
+        halves = any("\ud800" <= one <= "\udfff" for key in value if isinstance(key, str) for one in key)
+        return not halves and all(map(named_in_whole, value.values()))
+    return not isinstance(value, list | tuple) or all(map(named_in_whole, value))
+
+
 @CASES
-@given(records(2))
+@given(records(2).filter(named_in_whole))
 def test_the_bytes_are_those_of_the_library(record):
     body = encode_record(record, MESSAGE)
     assert body == DocumentProto.FromString(body).SerializeToString(deterministic=True)

@@ -201,6 +201,22 @@ class Container(Format):
         for piece in _end(batches, rows):
             stream.write(piece)
 
+    def pieces(self, tables: Iterable[Table], *, compress: str | None = None) -> Iterator[bytes]:
+        """What `write` writes, given part by part: the parts of a batch when its table is there, and then the end.
+
+        Raises:
+            as `dumps`. Before an error some batches may have been given, but no end.
+        """
+        name = _named(compress)
+        head = _PROLOGUE.pack(MAGIC, *VERSION, 0)
+        batches = rows = 0
+        for table in tables:
+            yield b"".join([head, *_batch(table, name)])
+            head = b""
+            batches += 1
+            rows += len(table)
+        yield b"".join([head, *_end(batches, rows)])
+
     def read(
         self, stream: BinaryIO, *, max_size: int | None = None, compress: str | None = None
     ) -> Iterator[Table]:

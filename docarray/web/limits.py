@@ -55,8 +55,9 @@ class Limits:
     """Whether filters may have $regex. Python's patterns cannot be stopped: one of ten characters can run for days."""
     timeout: float = 30.0
     """Seconds that a request may take; a stream, from one part to the next."""
-    threads: int = 4
-    """Requests that are worked on at the same time."""
+    threads: int = 2
+    """Requests that are worked on at the same time. More of them wait for each other where the documents are in this
+    process or a file; they pay where a server of a database is waited for."""
     waiting: int = 128
     """Requests that wait for their turn; another is told to come back later."""
     depth: int = 12
@@ -129,6 +130,8 @@ class Limits:
         count = len(cast("Sequence[Any]", value))
         if count > self.vector:
             raise TooMuch(f"a vector has {count} numbers; at most {self.vector} are taken")
+        if isinstance(value, (list, tuple)) and bool in set(map(type, cast("Sequence[Any]", value))):
+            raise FieldTypeError("a vector is a list of numbers; this one has true or false in it")
         try:
             array: Array = np.asarray(cast("Any", value))
         except (ValueError, OverflowError):  # rows of different lengths

@@ -133,4 +133,5 @@ def problem_of(error: BaseException, request_id: str | None = None) -> Problem:
             return Problem(status, TITLES[status], "the documents cannot be reached now", headers)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="docarray"'
+    headers.update(getattr(error, "headers", {}))
     return Problem(status, TITLES.get(status, "Error"), str(error), headers)

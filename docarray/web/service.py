@@ -36,6 +36,7 @@ from docarray.errors import (
     MissingDocument,
     MissingEmbedding,
     OutOfRange,
+    ShapeError,
     UnknownField,
     UnknownMetric,
     near_miss,
@@ -101,7 +102,8 @@ class Service:
         writable: whether clients may write; else `index`, `update` and `delete` raise NotAllowed.
         schema: the multimodal dataclass that the documents are of, if they are: its fields are shown with their types.
         encode: texts to vectors (n, d), with the model that made the embeddings. With it `search(text=...)` goes by
-            meaning and by words; without by words (BM25).
+            meaning and by words; without by words (BM25). What is written with a text and without an embedding gets
+            that of its text.
 
     Its methods may be called from any thread. `call` runs one off the event loop.
 
@@ -131,10 +133,10 @@ class Service:
             raise FieldTypeError(f"a service is of a DocumentArray; got a {type(docs).__name__}")
         self.docs = docs
         self.name = name
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         self.writable = writable
         self.schema = schema
-        self.lane = Lane(self.limits.threads, self.limits.waiting, self.limits.timeout)
+        self.lane: Lane = Lane(self.limits.threads, self.limits.waiting, self.limits.timeout)
         self._encode = encode
         self._turn: Any = threading.RLock() if docs.store is None else contextlib.nullcontext()
         self._costs: dict[Any, float] = {}
@@ -156,8 +158,8 @@ class Service:
         """Ends the threads of the service. The array stays open: it is the caller's."""
         self.lane.close()
 
-    async def call(self, method: str, /, **arguments: Any) -> Any:
-        """What the method of this name gives, without holding up the event loop.
+    async def call(self, method: str | Callable[..., Any], /, **arguments: Any) -> Any:
+        """What the method of this name, or a function that uses others, gives, without holding up the event loop.
 
         A call on an array in memory that took less than a millisecond the last time is made here and now: to go to
         another thread and back would take as long as the work. All others are made by the lane.
@@ -173,10 +175,10 @@ class Service:
                 self._turn.release()
         return await self.lane.run(self._timed, key, method, arguments)
 
-    def _timed(self, key: Any, method: str, arguments: Mapping[str, Any]) -> Any:
+    def _timed(self, key: Any, method: str | Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         begun = time.perf_counter()
         try:
-            return getattr(self, method)(**arguments)
+            return (getattr(self, method) if isinstance(method, str) else method)(**arguments)
         finally:
             # A slow call is remembered for some time: the next ones of its kind go to the lane again.
             self._costs[key] = max(time.perf_counter() - begun, 0.8 * self._costs.get(key, 0.0))
@@ -220,7 +222,7 @@ class Service:
         Raises:
             TooMuch: more than a page.
         """
-        wanted = [self.limits.identity(key) for key in dict.fromkeys(ids)]
+        wanted = list(dict.fromkeys(map(self.limits.identity, ids)))
         if len(wanted) > self.limits.page:
             raise TooMuch(
                 f"at most {self.limits.page} documents are given at once; {len(wanted)} were asked for"
@@ -372,6 +374,8 @@ class Service:
                 asked = limits.numbers(np.asarray(self._encode([cast("str", words)]))[0])
         if like is not None:
             limits.identity(like)
+        if embedding is not None:
+            limits.identity(embedding, "the name of an embedding")
         more = 0
         with self._turn:
             while True:
@@ -537,6 +541,7 @@ class Service:
 
         Raises:
             NotAllowed: for reading only. DuplicateDocument: an id stands twice, or is there. TooMuch: too many.
+            ShapeError: an embedding of another length than those that are there, which no search could go over.
         """
         self._writing()
         if len(table) > self.limits.documents:
@@ -545,8 +550,10 @@ class Service:
         if len(set(ids)) < len(ids):
             twice = next(key for at, key in enumerate(ids) if key in ids[:at])
             raise DuplicateDocument(f"document {twice!r} stands twice in what was sent. Nothing was written")
+        table = self._embedded(self._typed(table) if untyped else table)
+        self._check_shapes(table)
         with self._together():
-            docs = DocumentArray[Any](self._typed(table) if untyped else table)
+            docs = DocumentArray[Any](table)
             there = self._known(ids)
             if there and not replace:
                 first = next(key for key in ids if key in there)
@@ -560,7 +567,7 @@ class Service:
 
         Args:
             changes: for each document a dict with its `id`, and the fields to be set, in the library's JSON; None
-                unsets one. `tags` are merged (RFC 7396): a key with None is taken away.
+                unsets one. `tags` are merged at every level (RFC 7396): a key with None is taken away.
 
         Raises:
             NotAllowed: for reading only. MissingDocument: an id is not there. FieldTypeError, UnknownField: a value.
@@ -600,11 +607,11 @@ class Service:
             NotAllowed: for reading only. MissingDocument: an id is not there.
         """
         self._writing()
-        wanted = [self.limits.identity(key) for key in dict.fromkeys(ids)]
-        if len(wanted) > self.limits.documents:
+        if len(ids) > self.limits.documents:
             raise TooMuch(
-                f"at most {self.limits.documents} documents are deleted at once; {len(wanted)} were named"
+                f"at most {self.limits.documents} documents are deleted at once; {len(ids)} were named"
             )
+        wanted = list(dict.fromkeys(map(self.limits.identity, ids)))
         with self._together():
             there = self._known(wanted)
             missing = [key for key in wanted if key not in there]
@@ -625,14 +632,20 @@ class Service:
         merged = None if tags is None else tags
         if merged is not None and not isinstance(merged, Mapping):
             raise FieldTypeError(f"document {key!r}: tags are an object; got {shown(tags)}")
-        unset = [name for name, value in given.items() if value is None]
+        unset = [name for name, value in given.items() if value is None and name != "_arrays"]
         for name in unset:
-            if name not in FIELDS:
+            if name not in FIELDS and name != "content":
                 raise UnknownField(f"document {key!r}: {name!r} is no field. {near_miss(name, FIELDS)}")
         table = self._typed(exchange.from_dicts([{"id": key, **given}], "jsonschema"))
+        self._check_shapes(table)
         doc = DocumentArray[Any](table)[0]
-        fields: dict[str, Any] = {name: getattr(doc, name) for name in given if name not in unset}
+        # `_arrays` is no field: it says what the lists of the others do not.
+        fields: dict[str, Any] = {
+            name: getattr(doc, name) for name in given if name not in unset and name != "_arrays"
+        }
         fields.update(dict.fromkeys(unset))
+        if self._encode is not None and fields.get("text") and "embedding" not in given:
+            fields["embedding"] = np.asarray(self._encode([fields["text"]]))[0]
         return key, fields, None if merged is None else dict(cast("Mapping[str, Any]", merged))
 
     def _typed(self, table: Table) -> Table:
@@ -640,10 +653,7 @@ class Service:
         column = table.columns.get("embedding")
         if column is None:
             return table
-        with self._turn:
-            first = self._places(range(min(len(self._slots), _SAMPLE)))
-            held = self._rows(first, ["embedding"]).columns.get("embedding")
-        there = None if held is None else next((value for value in held.values() if value is not None), None)
+        there = self._held()
         wanted: Any = getattr(there, "dtype", None)
         if not isinstance(there, np.ndarray) or wanted.kind != "f":
             return table
@@ -656,6 +666,53 @@ class Service:
                     raise BadValue(
                         f"document {table.ids[row]!r}: a number of its embedding is too great for {wanted}"
                     )
+        return table.with_columns({"embedding": tensor_column(values)})
+
+    def _held(self, without: Sequence[str] = ()) -> Any:
+        """An embedding of those that are there; None where the first documents have none."""
+        with self._turn:
+            table = self._rows(self._places(range(min(len(self._slots), _SAMPLE))), ["embedding"])
+        column, left = table.columns.get("embedding"), {*without}
+        if column is None:
+            return None
+        found = (
+            v for key, v in zip(table.ids, column.values(), strict=True) if v is not None and key not in left
+        )
+        return next(found, None)
+
+    def _check_shapes(self, table: Table) -> None:
+        """Raises ShapeError where an embedding is not as long as the others: one would end every search of vectors."""
+        column = table.columns.get("embedding")
+        if column is None:
+            return
+        held = self._held(table.ids)
+        wanted = None if held is None else _shape(held)
+        for key, value in zip(table.ids, column.values(), strict=True):
+            if value is None:
+                continue
+            shape = _shape(value)
+            if wanted is None:
+                wanted = shape
+            elif shape != wanted and len(wanted) == 1:
+                raise ShapeError(
+                    f"document {key!r}: an embedding here has shape {wanted}; got "
+                    f"{f'one of shape {shape}' if shape else 'one that is no vector'}. Nothing was written"
+                )
+
+    def _embedded(self, table: Table) -> Table:
+        """The table, with embeddings of the texts that came without one, where there is a model."""
+        texts = table.columns.get("text")
+        if self._encode is None or texts is None:
+            return table
+        column = table.columns.get("embedding")
+        values: list[Any] = [None] * len(table) if column is None else list(column.values())
+        words = texts.values()
+        rows = [row for row, text in enumerate(words) if text and values[row] is None]
+        if not rows:
+            return table
+        vectors = np.asarray(self._encode([words[row] for row in rows]))
+        for row, vector in zip(rows, vectors, strict=True):
+            values[row] = vector
         return table.with_columns({"embedding": tensor_column(values)})
 
     def _known(self, ids: Sequence[str]) -> set[str]:
@@ -783,4 +840,24 @@ def _apply(doc: Any, fields: Mapping[str, Any], tags: Mapping[str, Any] | None) 
         if value is None:
             doc.tags.pop(name, None)
         else:
-            doc.tags[name] = value
+            doc.tags[name] = _merged(doc.tags.get(name), value)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    try:
+        return tuple(np.shape(value))
+    except ValueError:  # lists of different lengths
+        return ()
+
+
+def _merged(old: Any, change: Any) -> Any:
+    """A value after a merge patch (RFC 7396)."""
+    if not isinstance(change, Mapping):
+        return change
+    made = dict(cast("Mapping[str, Any]", old)) if isinstance(old, Mapping) else dict[str, Any]()
+    for name, value in cast("Mapping[str, Any]", change).items():
+        if value is None:
+            made.pop(name, None)
+        else:
+            made[name] = _merged(made.get(name), value)
+    return made
