@@ -17,18 +17,28 @@ from docarray.score import NamedScore
 
 if _TYPE_CHECKING:
     from docarray.dataclasses import dataclass, field, is_multimodal
+    from docarray.flow import Client, Deployment, Executor, Flow, dynamic_batching, monitor, requests
 
 __all__ = [
     "ChunkArray",
+    "Client",
+    "Deployment",
     "Document",
     "DocumentArray",
+    "Executor",
+    "Flow",
     "MatchArray",
     "NamedScore",
     "__version__",
     "dataclass",
+    "dynamic_batching",
     "field",
     "is_multimodal",
+    "monitor",
+    "requests",
 ]
+
+_FLOW = ("Client", "Deployment", "Executor", "Flow", "dynamic_batching", "monitor", "requests")
 
 __version__ = "1.0.0.dev0"
 
@@ -36,11 +46,13 @@ _legacy.install()
 
 
 def __getattr__(name: str) -> _Any:
-    """The dataclasses, which not every program wants, when they are first asked for."""
-    if name not in ("dataclass", "dataclasses", "field", "is_multimodal", "typing"):
+    """The dataclasses and the runtime, which not every program wants, when they are first asked for."""
+    if name not in ("dataclass", "dataclasses", "field", "is_multimodal", "typing", *_FLOW):
         raise AttributeError(f"module 'docarray' has no {name!r}")
     from importlib import import_module
 
+    if name in _FLOW:
+        return getattr(import_module("docarray.flow"), name)
     module = import_module("docarray.typing" if name == "typing" else "docarray.dataclasses")
     _legacy.attach(module)
     return module if name in ("dataclasses", "typing") else getattr(module, name)

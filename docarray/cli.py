@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import importlib
 import json
+import logging
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +27,14 @@ import numpy as np
 from docarray import __version__, exchange, registry, tensors
 from docarray.array import DocumentArray
 from docarray.document import Document
-from docarray.errors import BadValue, DocArrayError, FormatError
+from docarray.errors import BadValue, DocArrayError, FormatError, MissingExtra
 from docarray.schema import FIELDS
 from docarray.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from docarray.librarian import Library
     from docarray.store import Store
 
 __all__ = ["main"]
@@ -107,6 +111,14 @@ def _in_one_line(error: Exception) -> str:
 # ---------------------------------------------------------------------------------------------- options
 
 
+class _Help(argparse.HelpFormatter):
+    """Help that has room for the longest command beside what it does; argparse forgets how far they stand in."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        self._action_max_length = max(self._action_max_length, 14)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
@@ -121,7 +133,9 @@ def _parser() -> _Parser:
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
     parser = _Parser(
-        prog="docarray", description="Documents of any medium: search them, and look into their files."
+        prog="docarray",
+        description="Documents of any medium: search them, and look into their files.",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"docarray {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -133,7 +147,7 @@ def _parser() -> _Parser:
         "demo",
         parents=[shared],
         help="search the docstrings of the standard library, in your terminal",
-        description="Searches the docstrings of the standard library, saves them, and searches the file.",
+        description="Searches the docstrings of the standard library, saves them, searches the file, and serves it.",
     )
     demo.add_argument(
         "questions",
@@ -159,6 +173,10 @@ def _parser() -> _Parser:
     demo.set_defaults(run=_demo)
 
     _add_librarian(commands, shared)
+
+    _add_serve(commands, shared)
+
+    _add_flow(commands, shared)
 
     info = commands.add_parser(
         "info",
@@ -264,6 +282,192 @@ def _add_librarian(commands: Any, shared: argparse.ArgumentParser) -> None:
     search.set_defaults(run=_search)
 
 
+def _add_serve(commands: Any, shared: argparse.ArgumentParser) -> None:
+    serve = commands.add_parser(
+        "serve",
+        parents=[shared],
+        help="a file or a storage on the web: a page, REST and GraphQL",
+        description="Serves documents to this machine, for reading, until Ctrl-C or SIGTERM. A file that docarray "
+        "index made is searched by meaning. Clients have to show the key in the environment variable DOCARRAY_API_KEY.",
+    )
+    serve.add_argument(
+        "file",
+        metavar="FILE_OR_STORE",
+        help="a file in any format, or the URL of a database: postgresql://...",
+    )
+    serve.add_argument("--table", metavar="NAME", help="the array in a storage (docs, else the first)")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen at (127.0.0.1: this machine alone)"
+    )
+    serve.add_argument("--port", type=_port, default=8000, help="the port; 0 takes a free one (8000)")
+    serve.add_argument("--write", action="store_true", help="let clients write; into a storage alone")
+    serve.add_argument("--insecure", action="store_true", help="let other machines in without a key")
+    serve.add_argument(
+        "--cors",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a site whose pages may use this server; again for more",
+    )
+    serve.add_argument(
+        "--schema",
+        type=_schema,
+        metavar="MODULE:CLASS",
+        help="the multimodal dataclass that the documents are of",
+    )
+    serve.add_argument("--name", help="what the documents are called (the name of the file)")
+    serve.add_argument(
+        "--root-path", default="", metavar="PATH", help="what a proxy cuts off the front of paths"
+    )
+    serve.add_argument("--access-log", action="store_true", help="a line of the log for each request")
+    serve.set_defaults(run=_serve)
+
+
+def _add_flow(commands: Any, shared: argparse.ArgumentParser) -> None:
+    for kind, what in (
+        ("flow", "the YAML of a Flow"),
+        ("deployment", "the YAML of a Deployment, or an Executor"),
+        ("executor", "the config.yml of an Executor, or module:Class"),
+        ("gateway", "a Flow whose Executors run elsewhere"),
+    ):
+        serve = commands.add_parser(
+            kind,
+            parents=[shared],
+            help=f"serve {what}",
+            description=f"Serves {what}, until Ctrl-C or SIGTERM; what was accepted then is answered first. "
+            "Clients have to show the key in the environment variable DOCARRAY_API_KEY.",
+        )
+        if kind == "gateway":
+            serve.add_argument(
+                "--uses", metavar="FILE", help="the YAML of the Flow (a chain of the deployments)"
+            )
+            serve.add_argument(
+                "--deployment",
+                action="append",
+                default=[],
+                metavar="NAME=URL",
+                help="where one runs: enc=grpc://10.0.0.1:50051; again for more, and for its replicas",
+            )
+        else:
+            serve.add_argument("--uses", required=True, metavar="FILE", help=what)
+            serve.add_argument(
+                "--reload", action="store_true", help="make anew what is edited, code and YAML, while it runs"
+            )
+        serve.add_argument(
+            "--protocol",
+            nargs="+",
+            choices=("http", "websocket", "grpc"),
+            help="one or more (what the file says, else http)",
+        )
+        serve.add_argument(
+            "--port",
+            nargs="+",
+            type=_port,
+            help="one for each protocol; 0 takes a free one (8000; grpc 50051)",
+        )
+        serve.add_argument("--host", help="the address to listen at (127.0.0.1: this machine alone)")
+        serve.add_argument("--insecure", action="store_true", help="let other machines in without a key")
+        path = {"flow": "executors.enc.replicas=2", "gateway": "gateway.timeout=5"}.get(kind, "replicas=2")
+        serve.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help=f"in place of what the file says: {path}; again for more",
+        )
+        serve.set_defaults(run=_flow)
+
+    ping = commands.add_parser(
+        "ping",
+        parents=[shared],
+        help="ask whether a server answers",
+        description="Asks a server of Flows whether it answers; the exit code is 0 where it does, else 1.",
+    )
+    ping.add_argument(
+        "url", metavar="URL", help="http://127.0.0.1:8000; https, ws, wss, grpc, grpcs likewise"
+    )
+    ping.add_argument("--ready", action="store_true", help="ask whether the whole Flow would answer")
+    ping.add_argument("--timeout", type=_timeout, default=3.0, metavar="S", help="seconds of an attempt (3)")
+    ping.add_argument("--attempts", type=_count, default=1, metavar="N", help="a second apart (1)")
+    ping.set_defaults(run=_flow)
+
+    client = commands.add_parser(
+        "client",
+        parents=[shared],
+        help="send documents to a Flow",
+        description="Sends documents to a Flow, and prints those that come back, a line of JSON each.",
+    )
+    client.add_argument(
+        "--host", required=True, metavar="URL", help="http://127.0.0.1:8000; ws, grpc likewise"
+    )
+    client.add_argument("--on", default="/", metavar="ENDPOINT", help="which endpoint is asked (/)")
+    client.add_argument("--input", metavar="FILE", help="documents in any format, or docs.jsonl, a line each")
+    client.add_argument("--parameters", type=_filter, metavar="JSON", help="""such as '{"limit": 3}'""")
+    client.add_argument(
+        "--request-size", type=_count, default=100, metavar="N", help="documents of a request (100)"
+    )
+    client.add_argument("--timeout", type=_timeout, metavar="S", help="seconds that a request may take")
+    client.set_defaults(run=_flow)
+
+    export = commands.add_parser(
+        "export",
+        parents=[shared],
+        help="write the schema of YAML files, for editors",
+        description="Writes the JSON Schema of the YAML of Flows, Deployments and Executors.",
+    )
+    export.add_argument("what", choices=("schema",), help="schema: a JSON Schema")
+    export.add_argument(
+        "--of",
+        choices=("flow", "deployment", "executor"),
+        help="of these files alone (all, told from each other by their jtype)",
+    )
+    export.add_argument("--output", metavar="FILE", help="where to write it (standard output)")
+    export.set_defaults(run=_flow)
+
+    new = commands.add_parser(
+        "new",
+        parents=[shared],
+        help="a folder with a service that runs, and its tests",
+        description="Makes a folder with an Executor, a Flow, a client and their tests.",
+    )
+    new.add_argument("name", metavar="NAME", help="the folder, which is not there yet")
+    new.set_defaults(run=_flow)
+
+
+def _flow(options: argparse.Namespace) -> int:
+    if options.command == "ping":
+        from docarray.flow import ping
+
+        return ping.main(options.url, options.timeout, options.attempts, options.ready)
+    from docarray.flow import commands
+
+    return int(getattr(commands, options.command)(options))
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 to 65535")
+    return int(text)
+
+
+def _schema(text: str) -> Any:
+    module, _, name = text.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be imported ({error})") from error
+
+
 def _filter(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -330,13 +534,14 @@ def _demo(options: argparse.Namespace) -> int:
     with again:
         again.use(model)
         hits, asking = ask(again, questions[0])
-    if [(hit.id, hit.scores) for hit in hits] != [(hit.id, hit.scores) for hit in first]:
-        raise RuntimeError(f"the file {path} does not answer as it did before it was closed")
-    say(
-        f"\nClosed, and opened again in {_seconds(opening)}; the first question once more: "
-        f"the same answers in {_seconds(asking)}",
-        soft_wrap=True,
-    )
+        if _ranking(hits) != _ranking(first):
+            raise RuntimeError(f"the file {path} does not answer as it did before it was closed")
+        say(
+            f"\nClosed, and opened again in {_seconds(opening)}; the first question once more: "
+            f"the same answers in {_seconds(asking)}",
+            soft_wrap=True,
+        )
+        _demo_service(console, again, questions[-1], options.limit)
     say(f"\nLook into the file:  docarray head {path}", style="dim", soft_wrap=True)
     say(
         f'Ask for yourself:    docarray search {path} "how do I unpack an archive?"',
@@ -345,6 +550,36 @@ def _demo(options: argparse.Namespace) -> int:
     )
     say("Ask files of yours:  docarray index FOLDER --to notes.db", style="dim", soft_wrap=True)
     return 0
+
+
+def _demo_service(console: Console, library: Library, question: str, limit: int) -> None:
+    """Serves the search as a Flow, asks it a question over HTTP, and ends it."""
+    from rich.text import Text
+
+    from docarray import demo
+
+    flow = demo.service(lambda text, most: library.search(text, limit=most))
+    try:
+        _, starting = demo.timed(flow.start)
+    except MissingExtra:
+        console.print(Text('\nServed as a Flow it answers over HTTP as well: pip install "docarray[flow]"'))
+        return
+    with contextlib.closing(flow):
+        url = f"http://127.0.0.1:{flow.port}"
+        console.print(
+            f"\nServed as a Flow at {url}, in {_seconds(starting)}; asked over HTTP:", soft_wrap=True
+        )
+        said = f"POST {url}/search  {demo.body(question, limit)}"
+        console.print(Text(said, style="dim"), soft_wrap=True)
+        hits, asking = demo.timed(lambda: demo.asked(url, question, limit))
+        if _ranking(hits) != _ranking(library.search(question, limit=limit)):
+            raise RuntimeError(f"{url} does not answer as the file does")
+        _show_answer(console, question, hits, asking)
+    console.print("\nThe Flow has answered, and ended.")
+
+
+def _ranking(hits: DocumentArray) -> list[tuple[str, dict[str, float]]]:
+    return [(hit.id, {name: score.value for name, score in hit.scores.items()}) for hit in hits]
 
 
 def _questions(words: list[str]) -> list[str]:
@@ -415,6 +650,71 @@ def _search(options: argparse.Namespace) -> int:
     else:
         console.print("nothing has a word in common with this question")
     return 0
+
+
+# ---------------------------------------------------------------------------------------------- serve
+
+_DATABASE: Final = re.compile(r"(postgres|postgresql|mysql|mariadb)(\+\w+)?://")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from docarray import web
+    from docarray.display.facts import noun
+
+    key = os.environ.get("DOCARRAY_API_KEY")
+    if key is not None and not key.strip():
+        raise BadValue("DOCARRAY_API_KEY is set, and empty: give it a key, or unset it")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if options.access_log:
+        logging.getLogger("docarray.web.access").setLevel(logging.INFO)
+    with contextlib.ExitStack() as ends:
+        docs, encode, what = _to_serve(options, ends)
+        count = len(docs)
+        if options.write and docs.store is None:
+            raise BadValue(
+                f"{options.file}: --write is for a storage; what clients write into a plain file is lost"
+            )
+
+        def ready(url: str) -> None:
+            print(f"{noun(count, 'document')} of {what} at {url}", flush=True)
+
+        web.serve(
+            docs,
+            host=options.host,
+            port=options.port,
+            insecure=options.insecure,
+            name=options.name or what,
+            writable=options.write,
+            encode=encode,
+            schema=options.schema,
+            api_key=key,
+            cors=options.cors,
+            root_path=options.root_path,
+            access_log=options.access_log,
+            ready=ready,
+        )
+    return 0
+
+
+def _to_serve(options: argparse.Namespace, ends: contextlib.ExitStack) -> tuple[DocumentArray, Any, str]:
+    """The documents, what makes vectors of questions, and what they are called."""
+    if _DATABASE.match(options.file):
+        config = {"url": options.file, **({"table_name": options.table} if options.table else {})}
+        docs = DocumentArray(storage="sql", config=config)
+        ends.callback(docs.close)
+        return docs, None, options.table or docs.storage
+    options.file = path = Path(options.file)
+    if not _is_store(options):
+        return DocumentArray(_opened(path)), None, path.stem
+
+    from docarray import librarian
+
+    if options.table in (None, "docs") and "docs" in librarian.arrays(path):
+        library = ends.enter_context(librarian.Library(path))
+        return library.docs, library.encode if library.has_model else None, path.stem
+    docs = librarian.opened(path, options.table)
+    ends.callback(docs.close)
+    return docs, None, path.stem
 
 
 # ---------------------------------------------------------------------------------------------- info

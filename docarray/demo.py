@@ -1,12 +1,15 @@
-"""A search over real text that every machine has: the docstrings of the standard library.
+"""A search over real text that every machine has: the docstrings of the standard library; and the search as a service.
 
 Rule 1: source files are read, never imported, so collecting runs no code of theirs.
 Rule 2: nothing prints here. Each step gives data, and the command line shows it.
+Rule 3: what is served is served to this machine alone, for as long as somebody wants it.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
+import json
 import os
 import re
 import sys
@@ -17,18 +20,26 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.request import ProxyHandler, Request, build_opener
 
 from docarray.array import DocumentArray
+from docarray.document import Document
 from docarray.errors import BadValue
+from docarray.flow import Executor, Flow, requests
 from docarray.models import CHOICES, Model, model
 
 __all__ = [
     "CHOICES",
     "QUESTIONS",
     "Model",
+    "Search",
+    "Wanted",
+    "asked",
+    "body",
     "collect",
     "embed",
     "model",
+    "service",
     "timed",
 ]
 
@@ -165,6 +176,80 @@ def _described(name: str, text: str) -> str:
     spoken = re.sub(r"[._]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).lower()
     paragraph = " ".join(text.partition("\n\n")[0].split())
     return f"{spoken}: {paragraph}"
+
+
+# ---------------------------------------------------------------------------------------------- serving
+
+Find = Callable[[str, int], DocumentArray]
+"""What gives the answers to a question, so many at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a search may be told."""
+
+    limit: int = 3
+    """Answers to each question."""
+
+
+class Search(Executor):
+    """Answers questions.
+
+    Args:
+        find: what is asked.
+    """
+
+    def __init__(self, find: Find, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._find = find
+
+    @requests(on="/search", idempotent=True)
+    def search(self, docs: DocumentArray, parameters: Wanted, **kwargs: Any) -> None:
+        """Gives each document, whose text is a question, the answers as its matches."""
+        for doc in docs:
+            found = self._find(doc.text, parameters.limit)
+            # Without the vectors: of an answer one reads the rest.
+            doc.matches = [
+                Document(id=hit.id, text=hit.text, tags=hit.tags, scores=hit.scores) for hit in found
+            ]
+
+
+def service(find: Find) -> Flow:
+    """A search as a Flow, which serves HTTP at a free port of this machine while it runs: `POST /search`.
+
+    Starting it raises MissingExtra where `docarray[flow]` is not installed.
+
+    >>> def shout(question, limit):
+    ...     return DocumentArray([Document(text=question.upper())][:limit])
+    >>> with service(shout) as flow:
+    ...     asked(f'http://127.0.0.1:{flow.port}', 'tea?').texts
+    ['TEA?']
+    """
+    return Flow("demo", protocol="http", port=0).add(name="search", uses=Search, uses_with={"find": find})
+
+
+def body(question: str, limit: int) -> str:
+    """What is sent to ask a question: JSON.
+
+    >>> body('tea?', 3)
+    '{"data": [{"text": "tea?"}], "parameters": {"limit": 3}}'
+    """
+    return json.dumps({"data": [{"text": question}], "parameters": {"limit": limit}}, ensure_ascii=False)
+
+
+def asked(url: str, question: str, limit: int = 3) -> DocumentArray:
+    """The answers that a service gives to a question, over HTTP and with nothing but the standard library.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    request = Request(
+        f"{url}/search", body(question, limit).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    # Whatever stands in HTTP_PROXY, this machine is asked by itself.
+    with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
+        said = json.load(answer)
+    return DocumentArray(Document.from_dict(match) for match in said["data"][0]["matches"] or ())
 
 
 # ---------------------------------------------------------------------------------------------- time

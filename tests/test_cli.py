@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pkgutil
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -18,7 +22,10 @@ from docarray.serialization import container
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_MODEL = 'wordllama is not installed: pip install "docarray[demo]"'
-COMMANDS = ["demo", "index", "search", "info", "head"]
+COMMANDS = [
+    "demo", "index", "search", "serve", "flow", "deployment", "executor", "gateway", "ping", "client", "export",
+    "new", "info", "head",
+]  # fmt: skip
 
 
 def docarray(*words, columns=80, env=None):
@@ -63,6 +70,127 @@ def file(tmp_path_factory):
     tart.embedding = np.ones(3, np.float32)
     DocumentArray([cake, tart, Document(id="pie", uri="pie.png", weight=0.5)]).save(path)
     return path
+
+
+# --- serve ----------------------------------------------------------------------------------------------------------
+
+
+SERVE = 'pip install "docarray[serve]"'
+
+
+@contextlib.contextmanager
+def serving(*words, env=None):
+    """The line that a server prints, and its url; it is told to end when the block does, and says no more."""
+    for module in ("uvicorn", "fastapi", "strawberry", "prometheus_client"):
+        pytest.importorskip(module, reason=SERVE)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "docarray", "serve", *map(str, words), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+    )
+    try:
+        line = process.stdout.readline().strip()
+        yield line, line.split()[-1]
+        process.send_signal(signal.SIGTERM)
+        assert ("", "") == process.communicate(timeout=20)
+        assert 0 == process.returncode
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def got(url, key=None):
+    with urlopen(Request(url, headers={"X-API-Key": key} if key else {}), timeout=20) as answer:
+        return json.load(answer)
+
+
+def test_serve_serves_a_file(file):
+    with serving(file) as (line, url):
+        found = got(f"{url}/documents?fields=text")
+        count = got(f"{url}/documents/count")
+
+    assert line.startswith(f"3 documents of {file.stem} at http://127.0.0.1:")
+    assert ["cake", "tart", "pie"] == [doc["id"] for doc in found]
+    assert {"count": 3} == count
+
+
+def test_serve_searches_an_index_by_meaning(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "tea.txt").write_text("A kettle boils water for tea.")
+    (tmp_path / "notes" / "wool.txt").write_text("A scarf of wool is warm in winter.")
+    lines_of(
+        "index",
+        tmp_path / "notes",
+        "--to",
+        tmp_path / "notes.db",
+        "--model",
+        "hashing",
+        "--storage",
+        "sqlite",
+    )
+
+    with serving(tmp_path / "notes.db") as (_, url):
+        assert "meaning" in got(f"{url}/info")["search"]
+        assert "tea" in got(f"{url}/search?text=water+for+tea&limit=1&fields=text")[0]["text"]
+
+
+def test_serve_writes_into_a_storage_with_a_key(tmp_path):
+    with DocumentArray(
+        storage="sqlite", config={"connection": str(tmp_path / "s.db"), "table_name": "shelf"}
+    ) as da:
+        da.append(Document(id="a", text="tea"))
+    body = json.dumps({"id": "b", "text": "coffee"}).encode()
+
+    with serving(tmp_path / "s.db", "--write", "--table", "shelf", env={"DOCARRAY_API_KEY": "key"}) as (
+        line,
+        url,
+    ):
+        with pytest.raises(HTTPError) as refused:
+            got(f"{url}/documents")
+        request = Request(
+            f"{url}/documents/b", body, {"Content-Type": "application/json", "X-API-Key": "key"}
+        )
+        request.method = "PUT"
+        with urlopen(request, timeout=20) as answer:
+            written = answer.status
+        ids = [doc["id"] for doc in got(f"{url}/documents", "key")]
+
+    assert line.startswith("1 document of s at ")
+    refused.value.close()
+    assert (401, 201) == (refused.value.code, written)
+    assert ["a", "b"] == ids
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "code"),
+    [
+        (["nothing.db"], "nothing.db: there is no such file", 1),
+        (["FILE", "--write"], "--write is for a storage", 1),
+        (["FILE", "--host", "0.0.0.0"], "other machines would get in without a key", 1),
+        (["FILE", "--port", "TAKEN"], "is another server running?", 1),
+        (["FILE", "--port", "70000"], "'70000' is no port", 2),
+        (["FILE", "--schema", "nowhere:Thing"], "'nowhere:Thing' cannot be imported", 2),
+        (["FILE", "--table", "x"], "--table is for files of a storage", 1),
+    ],
+    ids=["file", "write", "host", "taken", "port", "schema", "table"],
+)
+def test_serve_says_why_it_does_not(file, words, expected, code):
+    pytest.importorskip("uvicorn", reason=SERVE)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        names = {"FILE": str(file), "TAKEN": str(taken.getsockname()[1])}
+        assert expected in error_of("serve", *(names.get(word, word) for word in words), code=code)
+
+
+def test_serve_takes_no_empty_key(file, monkeypatch):
+    pytest.importorskip("uvicorn", reason=SERVE)
+    monkeypatch.setenv("DOCARRAY_API_KEY", "")
+
+    assert "DOCARRAY_API_KEY is set, and empty" in error_of("serve", file)
 
 
 # --- help and usage -------------------------------------------------------------------------------------------------
@@ -130,10 +258,11 @@ def test_misuse_is_one_line_and_code_2(words, expected):
     assert re.search(r"See docarray[a-z ]* --help$", line)
 
 
-def test_the_installed_command_is_this_one():
+def test_the_installed_command_is_this_one(monkeypatch):
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    monkeypatch.setattr(cli, "main", lambda: 7)
 
-    assert cli.main is pkgutil.resolve_name(scripts["docarray"])
+    assert pkgutil.resolve_name(scripts["docarray"])() == 7
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -254,6 +383,53 @@ def test_demo_answers_saves_and_answers_again(model, tmp_path):
     assert "  900 documents" in "\n".join(lines_of("info", path))
 
 
+def test_demo_ends_by_serving_the_search_and_asking_it_over_http(tmp_path):
+    """The last question, the URL that was asked, and the answers that the file gave; then nobody listens there."""
+    pytest.importorskip("uvicorn", reason='pip install "docarray[flow]"')
+    words = [
+        "demo",
+        "compress bytes",
+        "encode as base64",
+        "--model",
+        "hashing",
+        "--max-docs",
+        900,
+        "--limit",
+        2,
+    ]
+
+    lines = lines_of(*words, "--output", tmp_path / "x", columns=200)
+
+    posted = next(line for line in lines if line.startswith("POST "))
+    (served,) = [line for line in lines if line.startswith("Served as a Flow at ")]
+    _, url, body = posted.split(maxsplit=2)
+    port = int(re.fullmatch(r"http://127\.0\.0\.1:(\d+)/search", url)[1])
+    assert f"http://127.0.0.1:{port}, in " in served
+    assert {"data": [{"text": "encode as base64"}], "parameters": {"limit": 2}} == json.loads(body)
+    of_file, of_flow = [
+        lines[at + 1 : lines.index("", at)]
+        for at, line in enumerate(lines)
+        if line.startswith("encode as base64  ")
+    ]
+    assert of_file == of_flow
+    assert 2 == len(of_flow)
+    assert "The Flow has answered, and ended." in lines[lines.index(posted) :]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("module", ["uvicorn", "prometheus_client", "pydantic"])
+def test_demo_without_what_serves_says_how_to_get_it(module, tmp_path):
+    code = f"import sys; sys.modules[{module!r}] = None; from docarray.cli import main; sys.exit(main())"
+    words = ["demo", "x", "--model", "hashing", "--max-docs", "50", "--output", str(tmp_path / "x")]
+
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=ROOT)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 'Served as a Flow it answers over HTTP as well: pip install "docarray[flow]"' in done.stdout
+    assert "Ask for yourself:" in done.stdout
+
+
 def test_demo_says_which_model_and_how_to_get_the_other(tmp_path):
     words = ["demo", "x", "--max-docs", "50", "--output", str(tmp_path / "x"), "--model"]
     code = "import sys; sys.modules['wordllama'] = None; from docarray.cli import main; sys.exit(main())"
@@ -303,9 +479,8 @@ def test_limit_is_the_number_of_answers(tmp_path):
         tmp_path / "x",
     )
 
-    assert [str(rank) for rank in range(1, 12)] == [
-        m[1] for line in lines if (m := re.match(r" ?(\d+)  \d\.\d\d", line))
-    ]
+    ranks = [m[1] for line in lines if (m := re.match(r" ?(\d+)  \d\.\d\d", line))]
+    assert [str(rank) for rank in range(1, 12)] * 2 == ranks  # of the file, and of what is served
 
 
 @pytest.mark.parametrize("columns", [80, 40, 120, 300])

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -314,6 +315,31 @@ def test_a_reopened_file_answers_alike(by_meaning, docstrings):
         for question in demo.QUESTIONS:
             before, after = (library.search(question) for library in (by_meaning, again))
             assert [(hit.id, hit.scores) for hit in before] == [(hit.id, hit.scores) for hit in after]
+
+
+# --- serving --------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_answers_as_the_library_does(by_words, monkeypatch):
+    """Whatever proxy the environment names."""
+    pytest.importorskip("uvicorn", reason='pip install "docarray[flow]"')
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    question = 'merge "sorted" inputs, größer'
+
+    with demo.service(lambda text, limit: by_words.search(text, limit=limit)) as flow:
+        url = f"http://127.0.0.1:{flow.port}"
+        hits = demo.asked(url, question, 4)
+        with pytest.raises(HTTPError) as caught:
+            demo.asked(url, question, "many")
+
+    caught.value.close()
+    expected = by_words.search(question, limit=4)
+    assert 422 == caught.value.code
+    assert [(hit.id, hit.text, hit.tags) for hit in expected] == [
+        (hit.id, hit.text, hit.tags) for hit in hits
+    ]
+    assert [librarian.score(hit) for hit in expected] == [librarian.score(hit) for hit in hits]
 
 
 # --- the script -----------------------------------------------------------------------------------------------------
