@@ -25,6 +25,14 @@ NEEDS = {  # what each wants beside the library itself, and the line that its fi
     ),
     "03_audio_video": (MEDIA, 'pip install "docarray[media]"'),
     "04_evaluation": ((*MEDIA, "sklearn"), 'pip install "docarray[media]" scikit-learn'),
+    "07_web": (
+        ("fastapi", "uvicorn", "strawberry", "prometheus_client", "httpx2"),
+        'pip install "docarray[serve]" httpx2',
+    ),
+    "08_flow": (
+        ("fastapi", "uvicorn", "prometheus_client", "cloudpickle", "yaml"),
+        'pip install "docarray[flow]"',
+    ),
 }
 LARGEST = 1_500_000  # bytes, pictures and players included
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
