@@ -128,6 +128,12 @@ def import_docarray(n: int):
 
 
 @task
+def import_flow(n: int):
+    while True:
+        yield cold("import docarray.flow")["seconds"], None
+
+
+@task
 def import_numpy(n: int):
     while True:
         yield cold("import numpy")["seconds"], None

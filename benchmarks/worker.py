@@ -11,12 +11,18 @@ from __future__ import annotations
 import json
 import sys
 
+import tasks_bodies  # noqa: F401  it adds its own
 import tasks_dataclasses  # noqa: F401  it adds its own
 import tasks_embedding  # noqa: F401  it adds its own
+import tasks_flow  # noqa: F401  it adds its own
+import tasks_flow_grpc  # noqa: F401  it adds its own
+import tasks_flow_http  # noqa: F401  it adds its own
 import tasks_formats  # noqa: F401
 import tasks_media  # noqa: F401
+import tasks_models  # noqa: F401
 import tasks_parallel  # noqa: F401
 import tasks_storage  # noqa: F401
+import tasks_web  # noqa: F401
 from tasks import TASKS
 
 

@@ -22,12 +22,7 @@ def load(module: str):
         sys.path.remove(str(FOLDER))
 
 
-load("tasks_embedding")  # adds its own
-load("tasks_dataclasses")
-load("tasks_formats")
-load("tasks_media")
-load("tasks_parallel")
-load("tasks_storage")
+load("worker")  # it gathers the tasks of every module
 tasks = load("tasks").TASKS
 # These measure libraries that only `make bench` or `make .venv-peers` installs.
 PEERS = {
