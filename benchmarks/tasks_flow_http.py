@@ -407,8 +407,10 @@ def raw(n: int):
     import http.client
 
     asked, media = frame(n), "application/vnd.docarray.frame"
-    with running("flow") as (port, *_):
-        connection = http.client.HTTPConnection("127.0.0.1", port)
+    with (
+        running("flow") as (port, *_),
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection,
+    ):
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
