@@ -139,7 +139,9 @@ class Client(Posting):
         with self._turn:
             if self._own_loop is None:
                 self._own_loop = LoopThread("docarray-client")
-                self._end = weakref.finalize(self, _let_go, self._own_loop, self._transport)
+                self._end = weakref.finalize(
+                    self, _let_go, self._own_loop, cast("Transport", self._transport)
+                )
                 self._end.atexit = False  # the thread is no reason to wait
             return self._own_loop
 
@@ -321,11 +323,12 @@ async def _said(value: bool) -> bool:
     return value
 
 
-def _let_go(loop: LoopThread, transport: Transport | None) -> None:
+def _let_go(loop: LoopThread, transport: Transport) -> None:
     """Closes, without a wait, what nobody has a hand on any more."""
 
     def end() -> None:
-        task = loop.loop.create_task(cast("Transport", transport).close())
+        transport.end()
+        task = loop.loop.create_task(transport.close())
         task.add_done_callback(lambda _: loop.loop.stop())
 
     loop.loop.call_soon_threadsafe(end)
