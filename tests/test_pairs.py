@@ -1,179 +1,192 @@
+"""The sockets between a Flow and its worker processes: a Unix pair, or a connection of this machine to itself."""
+
 from __future__ import annotations
 
-import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from docarray.pairs import NATIVE, Sparse, dots, in_range, paired, paired_each, paired_one
+from docarray import Document, DocumentArray
+from docarray.errors import BadValue
+from docarray.flow import Executor, Flow, requests
+from docarray.flow.faults import FlowStartError
+from docarray.flow.pairs import begun
 
-FLOATS = st.floats(-1e6, 1e6, width=32)
+pytest.importorskip("cloudpickle", reason='pip install "docarray[flow]"')
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc, of Linux")
 
 
-@st.composite
-def two_matrices(draw, elements=FLOATS):
-    shape = draw(st.tuples(st.integers(1, 7), st.integers(1, 9)))
-    return draw(arrays.arrays(np.float64, shape, elements=elements)), draw(
-        arrays.arrays(np.float64, shape, elements=elements)
+class Work(Executor):
+    def __init__(self, how="", **kwargs):
+        super().__init__(**kwargs)
+        if how == "raises":
+            raise RuntimeError("no tea")
+        if how == "exits":
+            os._exit(7)
+        if how == "hangs":
+            time.sleep(60)
+
+    @requests(on="/say")
+    def say(self, docs):
+        docs.texts = [text + "!" for text in docs.texts]
+        return {"pid": os.getpid(), "input": sys.stdin.read()}
+
+    @requests(on="/same", idempotent=True)
+    async def same(self, docs): ...
+
+    @requests(on="/count")
+    def count(self, docs):
+        for at in range(3):
+            yield Document(text=str(at))
+
+
+@pytest.fixture
+def tcp(monkeypatch):
+    monkeypatch.setenv("DOCARRAY_FLOW_SOCKET", "tcp")
+
+
+def flow(**options):
+    return Flow(engine="process").add(name="work", uses=Work, **options)
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this took too long"
+        time.sleep(0.02)
+
+
+def said(running):
+    return running.post("/say", Document(text="tea"), return_responses=True)[0]
+
+
+def is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def connections(pid):
+    """How many TCP sockets a process has."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    inodes = {f"socket:[{line.split()[9]}]" for line in lines}
+    return sum(os.readlink(one) in inodes for one in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@pytest.mark.parametrize(("kind", "count"), [("unix", 0), ("tcp", 1)])
+def test_requests_cross(kind, count, monkeypatch):
+    monkeypatch.setenv("DOCARRAY_FLOW_SOCKET", kind)
+    big = DocumentArray(Document(embedding=np.arange(1 << 20, dtype="f4")) for _ in range(16))
+    with flow(replicas=2) as running:
+        answer = said(running)
+        found = answer.parameters["__results__"]["work"]
+        assert (answer.docs.texts, found["input"]) == (["tea!"], ""), (
+            "its input is empty, as that of a service"
+        )
+        assert connections(found["pid"]) == count
+        assert [part.texts for part in running.stream("/count", Document())] == [["0"], ["1"], ["2"]]
+        assert np.array_equal(running.post("/same", big).embeddings, big.embeddings)
+
+
+def test_a_kind_that_is_none(monkeypatch):
+    monkeypatch.setenv("DOCARRAY_FLOW_SOCKET", "pigeon")
+    with pytest.raises((BadValue, FlowStartError), match="'unix' or 'tcp'; got 'pigeon'"):
+        flow().start()
+
+
+@pytest.mark.usefixtures("tcp")
+class TestTcp:
+    """What test_process.py asks of a Unix pair, where it is not the same code."""
+
+    @pytest.mark.parametrize(
+        ("how", "match"),
+        [("raises", "RuntimeError: no tea"), ("exits", "exit code 7"), ("hangs", "not ready within 1 s")],
     )
+    def test_one_that_does_not_start_says_why(self, how, match):
+        with pytest.raises(FlowStartError, match=match):
+            flow(uses_with={"how": how}, timeout_ready=1 if how == "hangs" else 30).start()
 
+    def test_one_that_ends_before_it_has_come(self, monkeypatch):
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(FlowStartError, match="work/rep-0 ended before it was ready: exit code 1"):
+            flow().start()
 
-@pytest.mark.parametrize("metric", NATIVE)
-@settings(deadline=None)
-@given(pair=two_matrices())
-def test_paired_is_the_textbook_formula(metric, pair):
-    x, y = pair
-    expected = []
-    for a, b in zip(x.tolist(), y.tolist(), strict=True):
-        product = math.fsum(i * j for i, j in zip(a, b, strict=True))
-        if metric == "inner_product":
-            expected.append(1 - product)
-        elif metric == "cosine":
-            sizes = math.hypot(*a) * math.hypot(*b)
-            expected.append(1 - product / sizes if sizes else 1.0)
-        else:
-            distance = math.dist(a, b)
-            expected.append(distance if metric == "euclidean" else distance**2)
+    def test_one_that_is_killed_is_started_anew(self):
+        with flow() as running:
+            pid = said(running).parameters["__results__"]["work"]["pid"]
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: running.status()["work"]["restarts"] == 1 and running.is_flow_ready())
+            assert said(running).docs.texts == ["tea!"]
 
-    actual = paired(x, y, metric)
+    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+    def test_none_outlives_the_process_of_the_flow(self, tmp_path, how):
+        script = tmp_path / "serve.py"
+        script.write_text(
+            textwrap.dedent(
+                """
+                import time
+                from docarray.flow import Executor, Flow, requests
 
-    # What a sum of products loses is relative to the products, not to the sum.
-    loose = 1e-14 * (1 + np.abs(x * y).sum(axis=1)) if metric == "inner_product" else 1e-14
-    assert (np.abs(actual - expected) <= loose + 1e-14 * np.abs(expected)).all()
+                class Hangs(Executor):
+                    @requests
+                    def hang(self, docs):
+                        time.sleep(60)
 
+                with Flow(engine="process").add(name="work", uses=Hangs) as flow:
+                    print(flow.status()["work"]["replicas"][0]["pid"], flush=True)
+                    flow.post("/", None)
+                """
+            )
+        )
+        with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as started:
+            pid = int(started.stdout.readline())
+            assert is_there(pid)
+            started.send_signal(how)
+            started.wait(20)
+            until(lambda: not is_there(pid), 20)
 
-@pytest.mark.parametrize("metric", NATIVE)
-@pytest.mark.parametrize("width", [1, 2, 3, 8, 129, 1000, 4096, 4097, 9000])
-def test_bits_do_not_depend_on_the_other_pairs(metric, width):
-    """Neither on how many there are, nor on whether the second row is shared."""
-    rng = np.random.default_rng(width)
-    x, y = rng.standard_normal((2, 23, width))
+    def test_a_stranger_is_sent_away(self):
+        """Who knows the port but not the word does not come in, and does not keep the right one out."""
+        strangers: list[socket.socket] = []
+        script = (
+            "import socket, sys; told = sys.stdin.buffer.read(34); port = int.from_bytes(told[:2], 'big');"
+            "a = socket.create_connection(('127.0.0.1', port)); a.sendall(b'x' * 32); assert a.recv(1) == b'';"
+            "b = socket.create_connection(('127.0.0.1', port)); b.sendall(told[2:]); b.sendall(b'it is me'); b.recv(1)"
+        )
+        with begun(lambda end: [sys.executable, "-c", script], os.environ, strangers.append, 30) as ours:
+            ours.settimeout(10)
+            assert ours.recv(8) == b"it is me"
+        (process,) = strangers
+        process.stdin.close()
+        process.wait(10)
 
-    whole = paired(x, y, metric)
+    def test_one_that_never_comes_is_not_waited_for(self):
+        born = []
+        with pytest.raises(ConnectionError):
+            begun(
+                lambda end: [sys.executable, "-c", "import time; time.sleep(30)"],
+                os.environ,
+                born.append,
+                0.5,
+            )
+        (process,) = born
+        process.kill()
+        process.stdin.close()
+        process.wait()
 
-    assert whole.tolist() == [paired(x[i : i + 1], y[i : i + 1], metric)[0] for i in range(23)]
-    assert whole[:7].tolist() == paired(x[:7].copy(), y[:7].copy(), metric).tolist()
-    assert paired(x, y[:1], metric).tolist() == paired(x, np.repeat(y[:1], 23, axis=0), metric).tolist()
-
-
-@pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean"])
-def test_a_row_is_at_exactly_0_from_itself(metric):
-    x = np.random.default_rng(0).standard_normal((50, 33))
-
-    assert [0.0] * 50 == paired(x, x, metric).tolist()
-
-
-def test_zeros_are_at_cosine_distance_1_from_everything():
-    x = np.array([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]])
-    y = np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
-
-    assert [1.0, 1.0, 1.0] == paired(x, y, "cosine").tolist()
-
-
-@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-80, 1e80, 1e160, 1e300])
-def test_cosine_of_enormous_and_of_tiny_numbers(scale):
-    """Squares of them leave float64; the angle does not."""
-    x = np.array([[3.0, 4.0], [1.0, 0.0]])
-    y = np.array([[4.0, 3.0], [0.0, 1.0]])
-
-    assert paired(x * scale, y, "cosine") == pytest.approx([0.04, 1.0])
-    assert paired(x * scale, y * scale, "cosine") == pytest.approx([0.04, 1.0])
-
-
-@pytest.mark.parametrize("metric", NATIVE)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_gives_nan(metric, bad):
-    x, y = np.array([[bad, 1.0], [1.0, 2.0], [bad, bad]]), np.array([[1.0, 1.0], [2.0, bad], [bad, bad]])
-
-    assert np.isnan(paired(x, y, metric)).all()
-
-
-def test_no_columns():
-    x = np.zeros((2, 0))
-
-    assert [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]] == [
-        paired(x, x, metric).tolist() for metric in ("cosine", "euclidean", "inner_product")
-    ]
-
-
-def test_in_range_leaves_the_caller_s_array_alone():
-    x = np.array([[1e-200, 0.0], [3.0, 4.0]])
-    before = x.copy()
-
-    scaled, squares = in_range(x)
-
-    assert before.tolist() == x.tolist()
-    assert scaled[1].tolist() == [3.0, 4.0]
-    assert squares[1] == 25.0
-
-
-class TestSparse:
-    @pytest.fixture(autouse=True)
-    def sparse(self):
-        self.csr = pytest.importorskip("scipy.sparse", reason="pip install scipy").csr_array
-
-    @pytest.mark.parametrize("metric", NATIVE)
-    def test_the_same_as_dense(self, metric):
-        rng = np.random.default_rng(1)
-        x, y = rng.integers(-3, 4, (2, 40, 12)) * (rng.random((2, 40, 12)) < 0.3).astype(float)
-        x[:4] = 0
-        x[7, 3] = np.nan
-
-        actual = paired(self.csr(x), self.csr(y), metric)
-
-        assert actual == pytest.approx(paired(x, y, metric), abs=1e-14, nan_ok=True)
-        assert np.isnan(actual[7])
-
-    def test_nan_beside_a_zero_that_is_not_stored(self):
-        """0 * NaN is not computed by scipy, and is no reason to trust the row."""
-        x, y = self.csr([[np.nan, 1.0]]), self.csr([[0.0, 1.0]])
-
-        assert np.isnan(dots(x, y)).all()
-
-    def test_tiny_numbers(self):
-        x = self.csr([[3e-200, 4e-200], [0.0, 0.0]])
-
-        assert paired(x, x, "cosine").tolist() == [0.0, 1.0]
-
-    def test_cells_given_twice_are_added_and_the_caller_s_matrix_stays(self):
-        matrix = self.csr((np.array([1.0, 2.0]), np.array([1, 1]), np.array([0, 2])), shape=(1, 3))
-
-        source = Sparse(matrix, np.zeros((1, 3)))
-
-        assert source.take(slice(None)).toarray().tolist() == [[0.0, 3.0, 0.0]]
-        assert matrix.nnz == 2
-
-
-@pytest.mark.parametrize("metric", NATIVE)
-@settings(deadline=None)
-@given(
-    shape=st.tuples(
-        st.integers(1, 9), st.integers(1, 70), st.sampled_from([1, 2, 3, 7, 8, 16, 31, 128, 4096, 4097])
-    ),
-    seed=st.integers(0, 999),
-    scale=st.sampled_from([1e-12, 1.0, 1e12]),
-    dtype=st.sampled_from([np.float32, np.float64, np.int8]),
-)
-def test_the_lean_ways_give_the_same_bits(metric, shape, seed, scale, dtype):
-    count, width, d = shape
-    if d > 1000:
-        count, width = min(count, 2), min(width, 12)
-    random = np.random.default_rng(seed)
-    rows = random.normal(size=(count, width, d)) * (100 if dtype is np.int8 else scale)
-    rows[rows == 0] = 1
-    rows = rows.astype(dtype).astype(np.float64)
-    rows[..., 0] += rows[..., 0] == 0
-    queries = (
-        rows[:, 0].copy() if seed % 3 == 0 else random.normal(size=(count, d)) * scale
-    )  # some at no distance
-    xx = dots(rows.reshape(-1, d), rows.reshape(-1, d)).reshape(count, width)
-
-    expected = [paired(rows[i], queries[i : i + 1], metric).tolist() for i in range(count)]
-
-    assert paired_each(rows, xx, queries, dots(queries, queries), metric).tolist() == expected
-    for i in range(count):
-        query = queries[i : i + 1]
-        assert paired_one(rows[i], xx[i].tolist(), query, float(dots(query, query)[0]), metric) == expected[i]
+    def test_nothing_is_left_open(self):
+        before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        with flow() as running:
+            said(running)
+        assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before

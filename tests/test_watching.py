@@ -197,6 +197,49 @@ def test_what_it_imports_is_watched_too(module, folder, engine, caplog):
         until(lambda: said(flow) == "a new 3")
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_it_remembers_goes_to_the_new_code(module, folder, engine):
+    write(
+        module,
+        """
+        from pathlib import Path
+        from docarray.flow import Executor, requests
+
+        class Say(Executor):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.seen = []
+
+            @requests(on='/say')
+            def say(self, docs, **kwargs):
+                self.seen += docs.texts
+                docs.texts = [f'old {len(self.seen)}']
+
+            def snapshot(self, path):
+                if 'bad' in self.seen:
+                    raise ValueError('bad is not kept')
+                Path(path, 'seen').write_text(' '.join(self.seen))
+
+            def restore(self, path):
+                self.seen = Path(path, 'seen').read_text().split()
+        """,
+    )
+    state = folder / "state"
+    with Flow(engine=engine, reload=True).add(uses=f"{module.stem}:Say", snapshots=state, name="say") as flow:
+        assert said(flow) == "old 1"
+        edit(module, "old {", "new {")
+        until((state / "say" / "rep-0" / "1").exists)
+        until(lambda: said(flow).startswith("new"))
+        counts = [int(said(flow).split()[1]) for _ in range(2)]
+        assert counts[0] > 1, "it goes on from what was kept"
+        assert counts[1] == counts[0] + 1
+        # What cannot be kept is not thrown away for new code.
+        flow.post("/say", Document(text="bad"))
+        edit(module, "new {", "wow {")
+        time.sleep(1.0)
+        assert said(flow).startswith("new")
+
+
 def test_endpoints_come_and_go(module):
     with Flow(reload=True, protocol="http").add(uses=f"{module.stem}:Say") as flow:
         url = f"http://127.0.0.1:{flow.port}"

@@ -13,19 +13,20 @@ import dataclasses
 import logging
 import os
 import pickle
-import select
 import signal
 import socket
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from docarray.flow.faults import TOLD, DeadlineExceeded, ExecutorError
+from docarray.flow.faults import TOLD, DeadlineExceeded, ExecutorError, FlowStartError
 from docarray.flow.inline import hired
 from docarray.flow.link import HEAD, Kind, Link, call_of, packed, packed_error
 from docarray.flow.logs import Relay, set_levels
+from docarray.flow.pairs import joined
 from docarray.flow.spec import DeploymentSpec
 from docarray.flow.worker import Worker
 
@@ -48,16 +49,16 @@ class Start(NamedTuple):
     uses: Any
 
 
-def main(number: int) -> None:
+def main(number: int | None) -> None:
     """Runs a worker until it is told to end.
 
     Args:
-        number: of the file descriptor of its end of the socket.
+        number: of the file descriptor of its end of the socket; None: see `docarray.flow.pairs.joined`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sock = socket.socket(fileno=number)
+    sock, gone = joined(number)
     made = threading.Event()
-    threading.Thread(target=_ends_with, args=(number, made), name="watch", daemon=True).start()
+    threading.Thread(target=_ends_with, args=(gone, made), name="watch", daemon=True).start()
     levels, body = pickle.loads(_first(sock))
     set_levels(levels)
     relay = Relay(lambda body: _sent(sock, Kind.LOG, body))
@@ -73,16 +74,14 @@ def main(number: int) -> None:
         asyncio.run(_Child(worker, start.spec, relay).serve(sock))
 
 
-def _ends_with(number: int, made: threading.Event) -> None:
-    """Ends this process when the other end of the socket is gone, also where something in it hangs.
+def _ends_with(gone: Callable[[], object], made: threading.Event) -> None:
+    """Ends this process when the other one is gone, also where something in it hangs.
 
     Args:
-        number: of the file descriptor of its end.
+        gone: waits for that.
         made: whether there is an Executor, which has some time to close.
     """
-    watch = select.poll()
-    watch.register(number, 0)  # tells of nothing but the end
-    watch.poll()
+    gone()
     if made.is_set():
         time.sleep(_LAST)
     os._exit(1)
@@ -109,7 +108,8 @@ def _fail(sock: socket.socket, error: BaseException) -> None:
     """Says why there is no worker."""
     cause = error.__cause__ or error
     text = "".join(traceback.format_exception(cause))
-    _sent(sock, Kind.FAILED, pickle.dumps((f"{type(cause).__name__}: {cause}", text), 5))
+    said = str(error) if isinstance(error, FlowStartError) else ""
+    _sent(sock, Kind.FAILED, pickle.dumps((said, f"{type(cause).__name__}: {cause}", text), 5))
 
 
 def _sent(sock: socket.socket, kind: Kind, body: bytes) -> bool:
@@ -140,12 +140,16 @@ class _Child:
         self._link = Link(self._frame, self._lost)
         self._over = asyncio.Event()
         self._told = asyncio.Event()  # that nothing more comes
+        self._keeps = True  # what it remembers, at its end
 
     async def serve(self, sock: socket.socket) -> None:
         """Works on requests until the end."""
         loop = asyncio.get_running_loop()
-        for one in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(one, self._over.set)
+        for name in ("SIGTERM", "SIGHUP"):
+            with contextlib.suppress(
+                NotImplementedError, AttributeError
+            ):  # where signals are not of that kind
+                loop.add_signal_handler(getattr(signal, name), self._over.set)
         try:
             await self._worker.warmup()
         except Exception as error:
@@ -170,6 +174,11 @@ class _Child:
                 await asyncio.wait_for(self._told.wait(), _GOODBYE)
         while self._tasks:
             await asyncio.wait(self._tasks.values())
+        if self._keeps:
+            try:
+                await self._worker.snapshot()
+            except ExecutorError:
+                LOG.exception("what %s remembers is not kept", self._worker.executor.runtime_args.name)
         try:
             await self._worker.close()
         except Exception:
@@ -192,7 +201,7 @@ class _Child:
 
         self._relay.to(lambda body: waiting.append(body) is None)
         sock.setblocking(False)
-        await loop.create_unix_connection(lambda: self._link, sock=sock)
+        await loop.create_connection(lambda: self._link, sock=sock)
         self._relay.to(log)
         for body in waiting:
             self._say(Kind.LOG, 0, body)
@@ -219,7 +228,12 @@ class _Child:
             self._begin(number, self._health(number))
         elif kind is Kind.SHAPES:
             self._begin(number, self._shapes(number))
+        elif kind is Kind.SNAPSHOT:
+            self._begin(number, self._snapshot(number))
         elif kind is Kind.STOP:
+            self._keeps = (
+                self._keeps and self._over.is_set()
+            )  # who tells it to end has asked for that, or wants none
             self._over.set()
             self._told.set()
 
@@ -282,6 +296,14 @@ class _Child:
             said = pickle.dumps({}, 5)
         self._say(Kind.SHAPES, number, said)
 
+    async def _snapshot(self, number: int) -> None:
+        try:
+            folder = await self._worker.snapshot()
+        except Exception as error:
+            self._say_error(number, error)
+            return
+        self._say(Kind.ANSWER, number, pickle.dumps(folder, 5))
+
     async def _health(self, number: int) -> None:
         well = await self._worker.health()
         self._say(Kind.HEALTH, number, b"\1" if well else b"\0")
@@ -297,6 +319,7 @@ class _Child:
         self._say(Kind.ERROR, number, packed_error(self._known(error)))
         if isinstance(error, ExecutorError) and error.name in self._fatal:
             LOG.error("%s ends after %s", self._worker.executor.runtime_args.name, error.name)
+            self._keeps = False
             self._over.set()
 
     def _known(self, error: Exception) -> Exception:

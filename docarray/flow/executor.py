@@ -164,6 +164,22 @@ class Executor:
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder)
 
+    def snapshot(self, path: str) -> Any:
+        """Writes what `restore` is to find into an empty folder. Called where the deployment says `snapshots`: by
+        `Flow.snapshot`, at the end of the Flow, and before code that was edited is taken over. No plain method runs
+        meanwhile.
+
+        Args:
+            path: the folder. What it holds counts when this returns; until then the one before does.
+        """
+
+    def restore(self, path: str) -> Any:
+        """Called once, after the constructor and before `warmup`, where there is a snapshot.
+
+        Args:
+            path: the folder that `snapshot` filled last.
+        """
+
     def warmup(self) -> Any:
         """Called once, before the first request: to load a model into a device, or run it once."""
 

@@ -179,6 +179,10 @@ class ExternalCrew:
 
         return await asyncio.gather(*map(one, self._there))
 
+    async def snapshot(self) -> list[str | BaseException | None]:
+        """See Crew: who serves it does that."""
+        return []
+
     async def is_ready(self) -> bool:
         """See Crew."""
         return any(await self._are_ready())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from docarray.array import DocumentArray
 from docarray.errors import FieldTypeError, UnknownOption, near_miss
-from docarray.flow import saving
+from docarray.flow import saving, states
 from docarray.flow.envelope import Envelope
 from docarray.flow.executor import Executor
 from docarray.flow.faults import BadTopology, NotRunning
@@ -207,6 +207,16 @@ class _Served(Posting):
         return running is not None and running.loop.run(running.is_ready())
 
     dry_run = is_flow_ready
+
+    def snapshot(self) -> list[str]:
+        """Has the Executors of deployments that say `snapshots` keep what they remember; gives the folders.
+
+        Raises:
+            ExecutorError: a `snapshot` raised. Unavailable: a replica does not run just now. The others have kept
+                theirs.
+        """
+        running = self._here_running()
+        return running.loop.run(states.kept(running.groups.values()))
 
     def status(self) -> dict[str, Any]:
         """Of each deployment, by name: its `state` ('ready', 'degraded' where some replicas are not, 'down'), requests

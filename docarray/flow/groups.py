@@ -57,6 +57,10 @@ class Crew(Protocol):
         """Ready for requests when it is over."""
         ...
 
+    async def snapshot(self) -> list[str | BaseException | None]:
+        """Has each replica keep what it remembers; gives its folder, or what it raised. None: it keeps nothing."""
+        ...
+
     async def is_ready(self) -> bool:
         """Whether a request would be worked on."""
         ...

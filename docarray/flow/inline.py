@@ -17,6 +17,7 @@ from docarray.flow.executor import construct
 from docarray.flow.faults import FlowStartError
 from docarray.flow.handlers import Offer
 from docarray.flow.spec import DeploymentSpec
+from docarray.flow.states import State
 from docarray.flow.worker import Seat, Worker
 
 __all__ = ["InlineCrew", "hired", "least_busy", "replica_name"]
@@ -65,9 +66,10 @@ def hired(
                 **({} if provider is None else {"tracer_provider": provider}),
             },
         )
+        state = None if spec.snapshots is None else State.of(executor, spec.snapshots, name, role)
     except Exception as error:
         raise FlowStartError(f"{name} did not start: {type(error).__name__}: {error}") from error
-    return Worker(executor, spec.name, pool, spec.max_concurrency, spec.max_queue)
+    return Worker(executor, spec.name, pool, spec.max_concurrency, spec.max_queue, state)
 
 
 _SAID = ("with", "metas", "requests", "dynamic_batching")
@@ -130,6 +132,10 @@ class InlineCrew:
     async def start(self) -> None:
         """See Crew."""
         await asyncio.gather(*(worker.warmup() for worker in self.workers))
+
+    async def snapshot(self) -> list[str | BaseException | None]:
+        """See Crew."""
+        return await asyncio.gather(*(worker.snapshot() for worker in self.workers), return_exceptions=True)
 
     async def is_ready(self) -> bool:
         """See Crew."""

@@ -1,7 +1,7 @@
-"""Link: the two ends of the Unix socket between a Flow and a worker process, and the frames that go over it.
+"""Link: the two ends of the socket between a Flow and a worker process, and the frames that go over it.
 
 Rule 1: a frame is a head of fixed size (kind, number of the call, length) and a body. Bodies are pickles: both ends are
-        ours, started by each other, over a socket that has no name by which somebody else could come in.
+        ours, started by each other, over a socket by which nobody else comes in; see docarray.flow.pairs.
 Rule 2: a frame is written whole; one that cannot be is an error of its call alone.
 Rule 3: where one end is gone the other one hears of it at once, whatever it was that ended.
 """
@@ -61,6 +61,8 @@ class Kind(enum.IntEnum):
     that it was sent before it answers."""
     SHAPES = 15
     """To it, and back: the schemas of what its handlers take and give, by endpoint."""
+    SNAPSHOT = 16
+    """To it: keep what the Executor remembers. Its answer is the folder."""
     LOG = 13
     """From it: what it logs."""
     TIMES = 14

@@ -1,6 +1,6 @@
 """The engine 'process': Executors in processes of their own, started anew where they end.
 
-Rule 1: a process is started by exec, never by fork, and gets what it is over a socket without a name. What is defined
+Rule 1: a process is started by exec, never by fork, and gets what it is over a socket of its own. What is defined
         in a notebook or a script goes there by value.
 Rule 2: a request that was sent to a process which is lost is sent to another one only if its handler says that this
         does no harm. One that was not yet sent waits for a process that is there.
@@ -33,13 +33,14 @@ from docarray.flow import config
 from docarray.flow.call import Call
 from docarray.flow.child import Start
 from docarray.flow.envelope import Envelope
-from docarray.flow.faults import BadRequest, FlowStartError, RemoteTraceback, Unavailable
+from docarray.flow.faults import BadRequest, DeadlineExceeded, FlowStartError, RemoteTraceback, Unavailable
 from docarray.flow.handlers import DEFAULT, Offer
 from docarray.flow.inline import least_busy, replica_name
 from docarray.flow.link import Kind, Link, docs_of, error_of, packed_call
 from docarray.flow.logs import levels, relayed
 from docarray.flow.loops import together
 from docarray.flow.monitors import Monitors
+from docarray.flow.pairs import begun
 from docarray.flow.spec import DeploymentSpec
 from docarray.flow.worker import Seat
 from docarray.registry import require
@@ -56,7 +57,6 @@ _FAILURES: Final = 8  # starts that fail one after the other, after which it is 
 _STEADY: Final = 30.0  # seconds after which a process that ended is not counted as a failure
 _HEALTH: Final = 10.0  # seconds between two questions after its health
 _REQUIREMENTS: Final = "requirements.txt"
-_SOCKET: Final = 1 << 20  # bytes that the kernel keeps of what is under way
 
 
 class _Lost(Unavailable):
@@ -92,7 +92,7 @@ class Replica:
         self._start = start
         self._changed = changed
         self._process: subprocess.Popen[bytes] | None = None
-        self._spawning: asyncio.Future[None] | None = None
+        self._spawning: asyncio.Future[socket.socket] | None = None
         self._link: Link | None = None
         self._ready: asyncio.Future[None] | None = None
         self._is_made = False  # its process was ready, whatever it is now
@@ -135,16 +135,14 @@ class Replica:
             from docarray.flow.environments import environment
 
             private = await loop.run_in_executor(None, environment, requirements_of(self._start.spec))
-        ours, theirs = socket.socketpair()
-        for one in (ours, theirs):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET)
         link = self._link = Link(self._frame, self._lost)
-        ours.setblocking(False)
         seconds = self._start.spec.timeout_ready
-        self._spawning = loop.run_in_executor(None, self._spawn, theirs, private)
+        spawning = self._spawning = loop.run_in_executor(None, self._spawn, private, seconds)
         try:
-            await asyncio.shield(self._spawning)  # a process that begins is known, whatever ends the wait
-            await loop.create_unix_connection(lambda: link, sock=ours)
+            # Shielded: a process that begins is known, whatever ends the wait.
+            ours = await asyncio.shield(spawning)
+            ours.setblocking(False)
+            await loop.create_connection(lambda: link, sock=ours)
             link.send(Kind.START, 0, body)
             async with asyncio.timeout(seconds):
                 await self._ready
@@ -153,35 +151,31 @@ class Replica:
             raise FlowStartError(
                 f"{self.name} was not ready within {seconds:g} s: its constructor, or warmup(), still runs"
             ) from None
-        except _Lost:
+        except ConnectionError:
             code = await self._end(2.0)
             raise FlowStartError(f"{self.name} ended before it was ready: {_how(code)}") from None
         except BaseException:
             await self._end(0)
-            if not link.was_open:
-                ours.close()
+            if not link.was_open and spawning.exception() is None:
+                spawning.result().close()
             raise
         self._is_made = True
         self._put("ready")
 
-    def _spawn(self, theirs: socket.socket, private: Environment | None) -> None:
+    def _spawn(self, private: Environment | None, seconds: float) -> socket.socket:
         path = sys.path if private is None else private.path(sys.path)
-        code = (
-            f"import sys; sys.path[:] = {path!r}; "
-            f"from docarray.flow.child import main; main({theirs.fileno()})"
-        )
+        python = sys.executable if private is None else private.python
         spec = self._start.spec
-        said = {
-            **os.environ,
-            **devices(spec.env, self._start.replica + max(0, self._start.shard) * spec.replicas),
-        }
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable if private is None else private.python, "-c", code],
-                env=said,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
+        number = self._start.replica + max(0, self._start.shard) * spec.replicas
+
+        def command(end: str) -> list[str]:
+            code = f"import sys; sys.path[:] = {path!r}; from docarray.flow.child import main; main({end})"
+            return [python, "-c", code]
+
+        return begun(command, {**os.environ, **devices(spec.env, number)}, self._born, seconds)
+
+    def _born(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     def _put(self, state: str) -> None:
         self.state = state
@@ -250,6 +244,20 @@ class Replica:
         except (TimeoutError, Unavailable):
             return False
 
+    async def snapshot(self) -> str | None:
+        """Has its Executor keep what it remembers; gives the folder. None: it keeps nothing.
+
+        Raises:
+            Unavailable: it does not run just now. DeadlineExceeded: it takes too long. ExecutorError: it raised.
+        """
+        if self.state != "ready":
+            raise _Unsent(f"{self.name} does not run just now, and keeps nothing")
+        try:
+            async with asyncio.timeout(self._start.spec.timeout_ready):
+                return pickle.loads(await self._asked(Kind.SNAPSHOT, b""))
+        except TimeoutError:
+            raise DeadlineExceeded(f"{self.name}: its snapshot() still runs, and is given up") from None
+
     async def shapes(self) -> Mapping[str, Any]:
         """What its handlers take and give, by endpoint; see docarray.flow.shapes.
 
@@ -293,6 +301,8 @@ class Replica:
         finally:
             if self._link is not None:
                 self._link.close()
+            if process.stdin is not None:
+                process.stdin.close()
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -319,8 +329,8 @@ class Replica:
             self.names, self.offers, self.files = pickle.loads(body)
             self._ready.set_result(None)
         elif kind is Kind.FAILED and self._ready is not None and not self._ready.done():
-            said, text = pickle.loads(body)
-            error = FlowStartError(f"{self.name} did not start: {said}")
+            said, raised, text = pickle.loads(body)
+            error = FlowStartError(said or f"{self.name} did not start: {raised}")
             error.__cause__ = RemoteTraceback(text)
             self._ready.set_exception(error)
         elif kind is Kind.STOP:
@@ -553,6 +563,10 @@ class ProcessCrew:
     async def start(self) -> None:
         """See Crew."""
         await together(one.start() for one in self.replicas)
+
+    async def snapshot(self) -> list[str | BaseException | None]:
+        """See Crew."""
+        return await asyncio.gather(*(one.snapshot() for one in self.replicas), return_exceptions=True)
 
     async def is_ready(self) -> bool:
         """See Crew."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import time
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from docarray.array import DocumentArray
+from docarray.flow import states
 from docarray.flow.envelope import Envelope, Visit
 from docarray.flow.faults import FlowStartError, Overloaded
 from docarray.flow.groups import Group, Make
 from docarray.flow.inline import InlineCrew
 from docarray.flow.joins import apart
 from docarray.flow.loops import LoopThread, together
-from docarray.flow.plan import Age, Plan
+from docarray.flow.plan import Plan
 from docarray.flow.seeing import Numbers, node_status, tracing_of
 from docarray.flow.spec import DeploymentSpec, FlowSpec
 
@@ -28,7 +28,6 @@ __all__ = ["Running"]
 
 _THREADS: Final = 32
 _NOTHING: Final = contextlib.nullcontext()
-_TURN: Final = 0.02  # seconds between two looks whether the last request of an age has ended
 
 
 class Running:
@@ -57,16 +56,16 @@ class Running:
             self.loop: LoopThread = LoopThread(f"{spec.name}-loop")
             ends.callback(self.loop.close)
             self.groups: dict[str, Group] = {}
-            self._leaving: dict[asyncio.Task[None], list[Group]] = {}
+            self.leaving: dict[asyncio.Task[None], list[Group]] = {}
             ends.callback(lambda: self.loop.run(self._end()))
             for one in spec.deployments:
-                self.groups[one.name] = Group(one, self._maker(one))
-            self.loop.run(_started(self.groups.values()))
+                self.groups[one.name] = Group(one, self.maker(one))
+            self.loop.run(together(group.start() for group in self.groups.values()))
             self.plan: Plan = Plan(spec, self.groups, self.pool, self.tracing)
             ends.callback(lambda: self.loop.run(self.plan.settle()))
             self._ends = ends.pop_all()
 
-    def _maker(self, spec: DeploymentSpec) -> Make:
+    def maker(self, spec: DeploymentSpec) -> Make:
         """How the crews of a deployment are made."""
         if spec.external:
             from docarray.flow.external import ExternalCrew
@@ -88,9 +87,10 @@ class Running:
 
     async def _end(self) -> None:
         """Closes what runs, the last first, whatever the others raise."""
-        leaving = [group for groups in self._leaving.values() for group in groups]
-        for task in self._leaving:
+        leaving = [group for groups in self.leaving.values() for group in groups]
+        for task in self.leaving:
             task.cancel()
+        await states.ended(self.groups.values())
         async with contextlib.AsyncExitStack() as ends:
             for group in (*leaving, *self.groups.values()):
                 ends.push_async_callback(group.close)
@@ -98,52 +98,6 @@ class Running:
     def close(self) -> None:
         """Ends all of it, in the reverse order of its beginning."""
         self._ends.close()
-
-    async def exchange(self, spec: FlowSpec, names: Collection[str]) -> None:
-        """Has other deployments from now on. Requests that have begun go on through those that there were.
-
-        Args:
-            spec: of the Flow; its gateway stays as it is.
-            names: deployments that are made anew though their spec is the same: their code is another one.
-
-        Raises:
-            FlowStartError: one of them could not be made. Then all is as it was.
-        """
-        spec = dataclasses.replace(spec, gateway=self.spec.gateway)
-        before = {one.name: one for one in self.spec.deployments}
-        groups: dict[str, Group] = {}
-        fresh: list[Group] = []
-        loop = asyncio.get_running_loop()
-        try:
-            for one in spec.deployments:
-                if one.name not in names and before.get(one.name) == one:
-                    groups[one.name] = self.groups[one.name]
-                else:  # in a thread: an Executor of this process is constructed there
-                    made = loop.run_in_executor(None, Group, one, self._maker(one))
-                    try:
-                        await asyncio.wait((made,))
-                    finally:
-                        await asyncio.wait((made,))  # it cannot be broken off
-                        if made.exception() is None:
-                            fresh.append(made.result())
-                    groups[one.name] = made.result()
-            await _started(fresh)
-        except BaseException:
-            await asyncio.gather(*(group.close() for group in fresh), return_exceptions=True)
-            raise
-        kept = {id(group) for group in groups.values()}
-        over = [group for group in self.groups.values() if id(group) not in kept]
-        self.spec, self.groups = spec, groups
-        age = self.plan.exchange(spec, groups)
-        task = loop.create_task(self._retire(age, over))
-        self._leaving[task] = over
-        task.add_done_callback(lambda _: self._leaving.pop(task, None))
-
-    async def _retire(self, age: Age, over: list[Group]) -> None:
-        """Closes deployments when the last request that began in their time has ended."""
-        while age.users:
-            await asyncio.sleep(_TURN)
-        await asyncio.gather(*(group.close() for group in over))
 
     # ------------------------------------------------------------------------------------------ requests
 
@@ -227,12 +181,3 @@ class Running:
     def status(self) -> dict[str, Any]:
         """What is to be seen of each deployment; see `Flow.status`."""
         return {name: node_status(group, self.numbers) for name, group in self.groups.items()}
-
-
-async def _started(groups: Iterable[Group]) -> None:
-    """Waits until all are ready.
-
-    Raises:
-        FlowStartError: why one is not.
-    """
-    await together(group.start() for group in groups)

@@ -167,13 +167,16 @@ class DeploymentSpec:
     timeout_send: float | None = None
     """Seconds that it has for a request."""
     timeout_ready: float = 120.0
-    """Seconds that its constructor has."""
+    """Seconds that its constructor has; and a `snapshot`."""
     timeout_close: float = 10.0
     """Seconds that a process has to answer what is under way, and end, before it is killed."""
     retries: int = -1
     """How often a request is sent again where the connection was lost; -1: once to each other replica."""
     workspace: str | None = None
     """The folder in which its Executors have theirs."""
+    snapshots: str | None = None
+    """The folder in which its Executors keep what they remember, and find it again when they begin: see
+    `docarray.flow.Executor.snapshot`."""
     env: Mapping[str, str] = dataclasses.field(default_factory=_nothing)
     """Environment variables of its processes. 'RR' as CUDA_VISIBLE_DEVICES deals the devices to the replicas."""
     py_modules: tuple[str, ...] = ()
@@ -220,8 +223,9 @@ class DeploymentSpec:
         for name in ("py_modules", "extra_search_paths", "exit_on_exceptions"):
             value = getattr(self, name)
             _put(self, name, (value,) if isinstance(value, str) else tuple(value or ()))
-        if self.workspace is not None:
-            _put(self, "workspace", os.fspath(self.workspace))
+        for name in ("workspace", "snapshots"):
+            if getattr(self, name) is not None:
+                _put(self, name, os.fspath(getattr(self, name)))
         _put(self, "polling", _polling(self.polling, where))
         if self.when is not None:
             parse(self.when)
@@ -243,6 +247,10 @@ class DeploymentSpec:
             raise BadTopology(f"{where}uses_before and uses_after go with shards, of which there is one")
         if self.external and self.host is None and self.port is None:
             raise BadValue(f"{where}an external one is at a host or a port; neither is said")
+        if self.external and self.snapshots is not None:
+            raise BadValue(
+                f"{where}snapshots are kept where an Executor runs: an external one does so elsewhere"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:

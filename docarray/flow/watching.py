@@ -5,7 +5,9 @@ Rule 1: files are looked at a few times a second. One that was edited is read wh
 Rule 2: what was edited is loaded beside what runs, and takes its place when it is ready. What cannot be loaded is
         logged, and all goes on as it was; the next edit is the next attempt.
 Rule 3: requests that have begun end on the code they began on.
-Rule 4: watched are the YAML of the Flow, that of its Executors, and the modules of their classes with all that those
+Rule 4: what an Executor remembers goes from the old code to the new where the deployment says `snapshots`; without that
+        the new one begins with nothing.
+Rule 5: watched are the YAML of the Flow, that of its Executors, and the modules of their classes with all that those
         import; what is installed is not, nor what a script or notebook defines (`__main__`).
 """
 
@@ -30,9 +32,11 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from docarray.errors import DocArrayError
-from docarray.flow import config
+from docarray.flow import config, states
 from docarray.flow.groups import Group
+from docarray.flow.loops import together
 from docarray.flow.modules import modules_of, own_file
+from docarray.flow.plan import Age
 from docarray.flow.running import Running
 from docarray.flow.spec import DeploymentSpec, FlowSpec
 
@@ -156,6 +160,65 @@ def _unpickled(file: str) -> None:
             os.unlink(importlib.util.cache_from_source(file))
 
 
+# ---------------------------------------------------------------------------------------------- exchange
+
+_TURN: Final = 0.02  # seconds between two looks whether the last request of an age has ended
+
+
+async def _exchange(running: Running, spec: FlowSpec, names: Collection[str]) -> None:
+    """Has other deployments from now on. Requests that have begun go on through those that there were.
+
+    Args:
+        running: what has them.
+        spec: of the Flow; its gateway stays as it is.
+        names: deployments that are made anew though their spec is the same: their code is another one.
+
+    Raises:
+        FlowStartError: one of them could not be made. Then all is as it was. What a `snapshot` raises: likewise.
+    """
+    spec = dataclasses.replace(spec, gateway=running.spec.gateway)
+    before = {one.name: one for one in running.spec.deployments}
+    groups: dict[str, Group] = {}
+    fresh: list[Group] = []
+    loop = asyncio.get_running_loop()
+    try:
+        for one in spec.deployments:
+            if one.name not in names and before.get(one.name) == one:
+                groups[one.name] = running.groups[one.name]
+                continue
+            if one.name in running.groups:
+                await states.kept([running.groups[one.name]])
+            # In a thread: an Executor of this process is constructed there.
+            made = loop.run_in_executor(None, Group, one, running.maker(one))
+            try:
+                await asyncio.wait((made,))
+            finally:
+                await asyncio.wait((made,))  # it cannot be broken off
+                if made.exception() is None:
+                    fresh.append(made.result())
+            groups[one.name] = made.result()
+        await together(group.start() for group in fresh)
+    except BaseException:
+        await asyncio.gather(*(group.close() for group in fresh), return_exceptions=True)
+        raise
+    kept = {id(group) for group in groups.values()}
+    over = [group for group in running.groups.values() if id(group) not in kept]
+    running.spec, running.groups = spec, groups
+    task = loop.create_task(_retire(running.plan.exchange(spec, groups), over))
+    running.leaving[task] = over
+    task.add_done_callback(lambda _: running.leaving.pop(task, None))
+
+
+async def _retire(age: Age, over: list[Group]) -> None:
+    """Closes deployments when the last request that began in their time has ended."""
+    while age.users:
+        await asyncio.sleep(_TURN)
+    await asyncio.gather(*(group.close() for group in over))
+
+
+# ---------------------------------------------------------------------------------------------- watching
+
+
 class Watcher:
     """Looks after the files of a Flow that runs, and exchanges what was edited.
 
@@ -260,7 +323,7 @@ class Watcher:
                 self._left.clear()
                 return
             with _afresh(_dependents(changed, self._modules) if not self._failed else self._modules):
-                await running.exchange(spec, names)
+                await _exchange(running, spec, names)
         except Exception as error:  # whatever code that is being written raises
             self._failed = True
             self._left = names

@@ -24,6 +24,7 @@ from docarray.flow.call import Call, answer, answered, pulled, yielded
 from docarray.flow.executor import Executor
 from docarray.flow.faults import TOLD, ExecutorError, FlowStartError, Overloaded
 from docarray.flow.handlers import DEFAULT, Handler
+from docarray.flow.states import State
 from docarray.flow.turns import Turns
 
 __all__ = ["Seat", "Worker"]
@@ -38,6 +39,7 @@ class Worker:
         pool: the threads in which plain methods run.
         max_concurrency: requests that it works on at the same time; None: see rule 1.
         max_queue: requests that may wait beyond; one more is refused.
+        state: where it keeps what it remembers; None: nowhere.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Worker:
         pool: Pool,
         max_concurrency: int | None = None,
         max_queue: int | None = None,
+        state: State | None = None,
     ) -> None:
         self.executor = executor
         self.name = name
@@ -54,6 +57,7 @@ class Worker:
         """Requests that it works on, or that wait for it."""
         self.served: int = 0
         """Requests that it has answered."""
+        self._state = state
         self._pool = pool
         self._handlers: Mapping[str, Handler] = executor._handlers  # pyright: ignore[reportPrivateUsage]
         self._most = None if max_queue is None else max_queue + (max_concurrency or 1)
@@ -258,11 +262,33 @@ class Worker:
     # ------------------------------------------------------------------------------------------ beginning and end
 
     async def warmup(self) -> None:
-        """Has the Executor warm up."""
+        """Has the Executor remember what it is to, and warm up."""
+        if self._state is not None:
+            await self._state.recall(self._alone)
         try:
             await self._hook(self.executor.warmup)
         except Exception as error:
             raise FlowStartError(f"{self.name}: warmup() raised {type(error).__name__}: {error}") from error
+
+    async def snapshot(self) -> str | None:
+        """Has the Executor keep what it remembers; gives the folder. None: it keeps nothing.
+
+        Raises:
+            ExecutorError: its `snapshot` raised. Unavailable: it has not begun.
+        """
+        if self._state is None:
+            return None
+        return await self._state.keep(self._alone)
+
+    async def _alone(self, hook: Callable[[str], Any], path: str) -> Any:
+        """Has a hook work while no plain method does."""
+        if not inspect.iscoroutinefunction(hook):
+            return await self._in_turn(_nothing, hook, path)
+        await self._turns.turn()
+        try:
+            return await hook(path)
+        finally:
+            self._turns.give()
 
     async def health(self) -> bool:
         """Whether the Executor says that it can work."""
