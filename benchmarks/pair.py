@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -39,6 +40,7 @@ class Row:
     faster: float = 0  # goal: the other side takes at least this many times ours
     within: float = 0  # goal: ours takes at most this many times the other side's
     below: float = 0  # goal: ours is at most this, whatever the other side has
+    above: float = 0  # goal: ours is at least this, likewise
     least: float = (
         0  # goal: ours is at least this many times the other side's, for what is better when it is more
     )
@@ -54,6 +56,8 @@ class Row:
             return f">= {self.faster:g}x"
         if self.below:
             return f"<= {show(self.below, self.unit)}"
+        if self.above:
+            return f">= {show(self.above, self.unit)}"
         if self.least:
             return f">= {self.least:g}x"
         return f"<= {self.within:g}x" if self.within else "-"
@@ -158,7 +162,8 @@ def measure(row: Row, n: int, rounds: int) -> Result:
     return Result(
         ours=statistics.median(a for a, _ in pairs),
         peer=statistics.median(b for _, b in pairs),
-        ratio=statistics.median(b / a for a, b in pairs),
+        # Of what is nothing on both sides neither has more.
+        ratio=statistics.median(b / a if a else math.inf if b else 1.0 for a, b in pairs),
         agree=agree or not row.same_answer,
     )
 
@@ -184,9 +189,11 @@ def show(value: float, unit: str) -> str:
 def verdict(row: Row, result: Result) -> tuple[str, str]:
     """The ratio to print, and `ok`, `short` or what else there is to say."""
     shown, reached = result.ratio, result.ratio >= row.faster
-    if row.within or row.below or row.least or row.unit != "s":
-        shown = 1 / result.ratio
-        if row.least:
+    if row.within or row.below or row.above or row.least or row.unit != "s":
+        shown = 1 / result.ratio if result.ratio else math.inf
+        if row.above:
+            reached = result.ours >= row.above
+        elif row.least:
             reached = shown >= row.least
         else:
             reached = shown <= row.within if row.within else result.ours <= row.below

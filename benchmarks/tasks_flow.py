@@ -549,7 +549,7 @@ def flow_memory_library(n):
 def flow_memory_numpy(n):
     """Of an interpreter that imports numpy and asyncio."""
     with subprocess.Popen(
-        [sys.executable, "-c", "import numpy, asyncio; print(flush=True); input()"],
+        [sys.executable, "-c", "import numpy, asyncio, sys; print(flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as bare:
