@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from docarray.array import DocumentArray
 from docarray.errors import FieldTypeError, UnknownOption, near_miss
-from docarray.flow import saving, states
+from docarray.flow import plot, saving, states
 from docarray.flow.envelope import Envelope
 from docarray.flow.executor import Executor
 from docarray.flow.faults import BadTopology, NotRunning
 from docarray.flow.loops import LoopThread
-from docarray.flow.plot import mermaid
 from docarray.flow.posting import Posting
 from docarray.flow.running import Running
 from docarray.flow.spec import GATEWAY, DeploymentSpec, FlowSpec, GatewaySpec, renamed
@@ -225,9 +224,23 @@ class _Served(Posting):
         """
         return self._here_running().status()
 
+    def plot(self, output: str | os.PathLike[str] | None = None) -> Self:
+        """Draws the wiring.
+
+        Args:
+            output: where to write it: `.svg` is a picture, `.mmd` text of Mermaid. None: nowhere; a notebook shows what
+                comes back.
+
+        Raises:
+            BadValue: it ends in neither.
+        """
+        if output is not None:
+            plot.write(self.spec, Path(output))
+        return self
+
     def mermaid(self) -> str:
         """The wiring as text of Mermaid."""
-        return mermaid(self.spec)
+        return plot.mermaid(self.spec)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and cast("_Served", other).spec == self.spec
@@ -240,7 +253,11 @@ class _Served(Posting):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         del include, exclude
-        return {"text/plain": repr(self), "text/vnd.mermaid": self.mermaid()}
+        return {
+            "text/plain": repr(self),
+            "text/html": plot.svg(self.spec),
+            "text/vnd.mermaid": self.mermaid(),
+        }
 
 
 class Flow(_Served):
