@@ -454,6 +454,16 @@ def test_a_process_that_never_starts_again_is_left_alone(tmp_path, monkeypatch, 
     assert "not twice" in caplog.text
 
 
+def test_a_process_that_works_when_it_is_there_is_never_left_alone(monkeypatch):
+    """However often it is killed: what counts as in vain is a start that did not succeed."""
+    monkeypatch.setattr("docarray.flow.process._FAILURES", 2)
+    with Flow(engine="process").add(uses=Work, name="work") as flow:
+        for count in range(1, 5):
+            os.kill(results(flow.post("/say", words("a"), return_responses=True)[0])["pid"], signal.SIGKILL)
+            until(lambda: flow.status()["work"]["replicas"][0]["restarts"] == count)  # noqa: B023
+            until(flow.is_flow_ready)
+
+
 def test_the_end_waits_for_what_is_under_way_and_leaves_nothing(tmp_path):
     class Slow(Executor):
         def __init__(self, file: str, **kwargs):

@@ -53,8 +53,8 @@ __all__ = ["ProcessCrew", "devices"]
 LOG: Final = logging.getLogger("docarray.flow")
 _AHEAD: Final = 4  # parts of a stream that are sent before one is taken
 _PATIENCE: Final = 10.0  # seconds that a request waits for a process that is started anew
-_FAILURES: Final = 8  # starts that fail one after the other, after which it is left alone
-_STEADY: Final = 30.0  # seconds after which a process that ended is not counted as a failure
+_FAILURES: Final = 8  # starts in vain, one after the other, after which it is left alone
+_STEADY: Final = 5.0  # seconds after which the next process of one that ended is started at once
 _HEALTH: Final = 10.0  # seconds between two questions after its health
 _REQUIREMENTS: Final = "requirements.txt"
 
@@ -196,7 +196,7 @@ class Replica:
 
     async def _keep(self) -> None:
         """Starts it anew where it ends."""
-        failures = 0
+        ends = 0  # of processes that did not last, one after the other
         while True:
             began = time.monotonic()
             await self._gone.wait()
@@ -205,21 +205,21 @@ class Replica:
                 return
             LOG.error("%s ended (%s); it is started anew", self.name, _how(code))
             if time.monotonic() - began > _STEADY:
-                failures = 0
-            while True:
-                failures += 1
-                if failures > _FAILURES:
-                    LOG.error("%s was started %d times in vain, and is left alone", self.name, _FAILURES)
-                    self._put("degraded")
-                    return
-                if failures > 1:
-                    await asyncio.sleep(min(5.0, 0.05 * 2**failures))
+                ends = 0
+            for _ in range(_FAILURES):
+                ends += 1
+                if ends > 1:
+                    await asyncio.sleep(min(5.0, 0.05 * 2 ** min(ends, 7)))
                 self.restarts += 1
                 try:
                     await self._launch()
                     break
                 except (FlowStartError, OSError):
                     LOG.exception("%s did not start anew", self.name)
+            else:
+                LOG.error("%s was started %d times in vain, and is left alone", self.name, _FAILURES)
+                self._put("degraded")
+                return
 
     async def _ask(self) -> None:
         """Has a process replaced that says, twice, that it cannot work, or says nothing."""
