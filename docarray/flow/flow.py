@@ -214,8 +214,7 @@ class _Served(Posting):
             ExecutorError: a `snapshot` raised. Unavailable: a replica does not run just now. The others have kept
                 theirs.
         """
-        running = self._here_running()
-        return running.loop.run(states.kept(running.groups.values()))
+        return states.snapshot(self._here_running())
 
     def status(self) -> dict[str, Any]:
         """Of each deployment, by name: its `state` ('ready', 'degraded' where some replicas are not, 'down'), requests
@@ -234,8 +233,7 @@ class _Served(Posting):
         Raises:
             BadValue: it ends in neither.
         """
-        if output is not None:
-            plot.write(self.spec, Path(output))
+        plot.write(self.spec, output)
         return self
 
     def mermaid(self) -> str:

@@ -17,7 +17,7 @@ from docarray.flow.call import Call
 from docarray.flow.envelope import Envelope
 from docarray.flow.handlers import DEFAULT, Offer
 from docarray.flow.joins import apart, arrayed, joined
-from docarray.flow.loops import together
+from docarray.flow.loops import each, together
 from docarray.flow.spec import DeploymentSpec
 from docarray.flow.worker import Seat
 
@@ -213,10 +213,7 @@ class Group:
 
     async def close(self) -> None:
         """Ends all of it, each crew, whatever the others raise."""
-        done = await asyncio.gather(*(crew.close() for crew in self.crews), return_exceptions=True)
-        for one in done:
-            if isinstance(one, BaseException):
-                raise one
+        await each(crew.close() for crew in self.crews)
 
     def status(self) -> list[dict[str, Any]]:
         """Of each replica its name, what it does, and how many requests it works on and has answered."""

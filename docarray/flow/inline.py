@@ -16,6 +16,7 @@ from docarray.flow.envelope import Envelope
 from docarray.flow.executor import construct
 from docarray.flow.faults import FlowStartError
 from docarray.flow.handlers import Offer
+from docarray.flow.loops import each
 from docarray.flow.spec import DeploymentSpec
 from docarray.flow.states import State
 from docarray.flow.worker import Seat, Worker
@@ -143,10 +144,7 @@ class InlineCrew:
 
     async def close(self) -> None:
         """See Crew."""
-        done = await asyncio.gather(*(worker.close() for worker in self.workers), return_exceptions=True)
-        for one in done:
-            if isinstance(one, BaseException):
-                raise one
+        await each(worker.close() for worker in self.workers)
 
     def status(self) -> list[dict[str, Any]]:
         """See Crew."""

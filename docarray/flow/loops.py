@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-__all__ = ["LoopThread", "together", "wait"]
+__all__ = ["LoopThread", "each", "together", "wait"]
 
 T = TypeVar("T")
 
@@ -92,6 +92,17 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)  # type: ignore[arg-type]
     with LoopThread() as loop:
         return loop.run(work)
+
+
+async def each(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Awaits several at the same time, all of them, also where one fails.
+
+    Raises:
+        What the first of them raised.
+    """
+    for one in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(one, BaseException):
+            raise one
 
 
 async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:

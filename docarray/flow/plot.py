@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -54,13 +55,15 @@ def _more(one: DeploymentSpec) -> list[str]:
     ]
 
 
-def write(spec: FlowSpec, file: Path) -> None:
-    """Writes the wiring into a file, as its ending says.
+def write(spec: FlowSpec, output: str | os.PathLike[str] | None) -> None:
+    """Writes the wiring into a file, as its ending says; None: nowhere.
 
     Raises:
         BadValue: it says neither '.svg' nor '.mmd'.
     """
-    kinds = {".svg": svg, ".mmd": mermaid}
+    if output is None:
+        return
+    file, kinds = Path(output), {".svg": svg, ".mmd": mermaid}
     if file.suffix not in kinds:
         raise BadValue(f"a Flow is drawn as {' or '.join(kinds)}; got {str(file)!r:.80}")
     file.write_text(kinds[file.suffix](spec) + "\n", encoding="utf-8")

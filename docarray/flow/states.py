@@ -21,8 +21,9 @@ from docarray.flow.faults import ExecutorError, FlowStartError, Unavailable
 
 if TYPE_CHECKING:
     from docarray.flow.groups import Group
+    from docarray.flow.running import Running
 
-__all__ = ["State", "ended", "kept"]
+__all__ = ["State", "ended", "kept", "snapshot"]
 
 LOG: Final = logging.getLogger("docarray.flow")
 _PART: Final = ".part"
@@ -133,6 +134,11 @@ async def kept(groups: Iterable[Group]) -> list[str]:
         if isinstance(one, BaseException):
             raise one
     return [one for one in found if isinstance(one, str)]
+
+
+def snapshot(running: Running) -> list[str]:
+    """The same, for who waits in a thread of its own."""
+    return running.loop.run(kept(running.groups.values()))
 
 
 async def ended(groups: Iterable[Group]) -> None:

@@ -276,9 +276,7 @@ class Worker:
         Raises:
             ExecutorError: its `snapshot` raised. Unavailable: it has not begun.
         """
-        if self._state is None:
-            return None
-        return await self._state.keep(self._alone)
+        return None if self._state is None else await self._state.keep(self._alone)
 
     async def _alone(self, hook: Callable[[str], Any], path: str) -> Any:
         """Has a hook work while no plain method does."""
