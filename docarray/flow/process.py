@@ -203,7 +203,13 @@ class Replica:
             code = await self._end(2.0)
             if self._stopping:
                 return
-            LOG.error("%s ended (%s); it is started anew", self.name, _how(code))
+            # Exit code 0 is of one that somebody told to end, such as the end of a whole group of processes.
+            LOG.log(
+                logging.WARNING if code == 0 else logging.ERROR,
+                "%s ended (%s); it is started anew",
+                self.name,
+                _how(code),
+            )
             if time.monotonic() - began > _STEADY:
                 ends = 0
             for _ in range(_FAILURES):
