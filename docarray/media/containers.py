@@ -103,8 +103,11 @@ def opened(stream: BinaryIO, what: str, **settings: Any) -> Generator[Any]:
         "protocol_whitelist": "none",
         **(settings.pop("options", None) or {}),
     }
+    # Text that is no UTF-8 is no reason to refuse a film. PyAV 19 has no such option, and always escapes it.
+    if int(av.__version__.partition(".")[0]) < 19:
+        settings["metadata_errors"] = "replace"
     with decoding(what):
-        container = av.open(stream, "r", options=options, metadata_errors="replace", **settings)
+        container = av.open(stream, "r", options=options, **settings)
     try:
         yield container
     finally:
