@@ -524,10 +524,10 @@ def raw_extend(n: int):
     while True:
         with tempfile.TemporaryDirectory() as folder:
             table = Raw(folder)
-            with clock:
-                table.extend(docs)
-            yield clock.seconds / n, raw_count(table)
-            table.link.close()
+            with contextlib.closing(table.link):
+                with clock:
+                    table.extend(docs)
+                yield clock.seconds / n, raw_count(table)
 
 
 @task
@@ -636,12 +636,13 @@ def raw_reopen(n: int):
     with tempfile.TemporaryDirectory() as folder:
         table = Raw(folder)
         table.extend(plain(n))
+        table.link.close()
         while True:
-            table.link.close()
             with clock:
                 table = Raw(folder)
                 count = raw_count(table)
-            yield clock.seconds, count
+            with contextlib.closing(table.link):
+                yield clock.seconds, count
 
 
 # --- vector indices: each library does the same with its own calls ---------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import importlib.util
 import io
 import json
 import struct
@@ -18,7 +19,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse as sparse
-import torch
 from everything import alike_array, difference, everything_array, tables
 from hypothesis import HealthCheck, given, settings
 
@@ -55,6 +55,15 @@ WRITTEN = {
     "parquet plain": (PARQUET, {"codec": "none"}),
 }
 written = pytest.mark.parametrize(("format", "options"), WRITTEN.values(), ids=WRITTEN.keys())
+
+INSTALL_TORCH = "pip install torch==2.13.0"
+TORCH = pytest.param(
+    "torch", marks=pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason=INSTALL_TORCH)
+)
+
+
+def torch():
+    return pytest.importorskip("torch", reason=INSTALL_TORCH)
 
 
 def table_of(docs) -> Table:
@@ -162,7 +171,7 @@ def test_matrices_of_each_dtype_and_shape(dtype, shape, gaps):
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 2)])
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("framework", ["numpy", TORCH])
 def test_matrices_of_which_most_rows_are_missing(shape, framework):
     data = np.arange(9 * int(np.prod(shape)), dtype=np.float32).reshape((9, *shape))
     column = UniformTensors(data, np.arange(9) == 4, framework)
@@ -181,13 +190,13 @@ def test_one_long_row_among_missing_ones_takes_its_own_memory():
     assert len(column.value(0)) == 100_000
 
 
-@pytest.mark.parametrize("framework", ["numpy", "torch", "list"])
+@pytest.mark.parametrize("framework", ["numpy", TORCH, "list"])
 def test_frameworks_are_kept(framework):
     rows = {
-        "numpy": list(np.eye(3, dtype=np.float32)),
-        "torch": list(torch.eye(3)),
-        "list": [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]],
-    }[framework]
+        "numpy": lambda: list(np.eye(3, dtype=np.float32)),
+        "torch": lambda: list(torch().eye(3)),
+        "list": lambda: [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]],
+    }[framework]()
     table = Table({"embedding": column_of("tensor", [*rows, None])}, ids=list("abcd"))
 
     back = loads(PARQUET, PARQUET.dumps(table))
@@ -282,7 +291,7 @@ def test_types_are_the_plain_ones():
 
 
 def test_notes_say_what_the_types_do_not():
-    table = Table({"embedding": column_of("tensor", list(torch.zeros(2, 3)))}, ids=["1", "2"])
+    table = Table({"embedding": column_of("tensor", list(torch().zeros(2, 3)))}, ids=["1", "2"])
 
     note = json.loads(to_arrow(table).schema.field("embedding").metadata[NOTE])
 
@@ -815,19 +824,24 @@ def test_later_tables_may_be_plainer(format):
         (Table({"tags": column_of("json", [{"b": 1}])}, ids=["2"]), "b"),
         (Table({"tags": column_of("json", [{"a": "text"}])}, ids=["2"]), "a"),
         (Table({"embedding": UniformTensors(np.zeros((1, 5)))}, ids=["2"]), "embedding"),
-        (
-            Table({"embedding": column_of("tensor", [torch.zeros(3, dtype=torch.float64)])}, ids=["2"]),
-            "embedding",
-        ),
     ],
 )
 def test_later_tables_that_do_not_fit_are_refused(second, column):
-    first = Table(
-        {"tags": column_of("json", [{"a": 1}]), "embedding": UniformTensors(np.zeros((1, 3)))}, ids=["1"]
-    )
-
     with pytest.raises(Unsupported, match=f"'{column}'"):
-        ARROW.write([first, second], io.BytesIO())
+        ARROW.write([first_of_several(), second], io.BytesIO())
+
+
+def first_of_several() -> Table:
+    vector = UniformTensors(np.zeros((1, 3)))
+    return Table({"tags": column_of("json", [{"a": 1}]), "embedding": vector}, ids=["1"])
+
+
+def test_later_tables_of_another_framework_are_refused():
+    zeros = torch().zeros(3, dtype=torch().float64)
+    second = Table({"embedding": column_of("tensor", [zeros])}, ids=["2"])
+
+    with pytest.raises(Unsupported, match="'embedding'"):
+        ARROW.write([first_of_several(), second], io.BytesIO())
 
 
 def test_options_that_there_are_not():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_task_does_a_round(task, monkeypatch):
         pytest.importorskip("torch", reason="pip install torch==2.13.0")
 
     # Those of the runtime ask hundreds of times, for so many documents each.
-    value, _ = next(tasks[task](20 if task.startswith("flow_") else 2_000))
+    with contextlib.closing(tasks[task](20 if task.startswith("flow_") else 2_000)) as rounds:
+        value, _ = next(rounds)
 
     assert isinstance(value, (int, float))

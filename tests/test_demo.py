@@ -276,7 +276,7 @@ def test_embed_of_nothing():
         ("how much free space is on the disk", {"shutil.disk_usage"}),
         (
             "is this IP address private",
-            {"ipaddress.IPv4Address.is_private", "ipaddress.IPv6Address.is_private"},
+            {"ipaddress.IPv4Address.is_private"},  # of newer Pythons others say more of it than that of IPv6
         ),
         ("split a command line like the shell does", {"shlex.split"}),
         ("find the differences between two texts", {"difflib.Differ"}),
