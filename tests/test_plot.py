@@ -120,7 +120,7 @@ def test_a_file_is_what_its_name_says(tmp_path):
 
     assert ET.parse(tmp_path / "flow.svg").getroot().tag == f"{SVG}svg"
     assert (tmp_path / "flow.mmd").read_text() == flow.mermaid() + "\n"
-    with pytest.raises(BadValue, match=r"drawn as \.svg or \.mmd; got '.*flow.png'"):
+    with pytest.raises(BadValue, match=r"drawn as \.svg or \.mmd; got 'flow.png'"):
         flow.plot(tmp_path / "flow.png")
 
 

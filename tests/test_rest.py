@@ -423,6 +423,18 @@ def test_documents_are_deleted_all_or_none(client, docs):
     told(client.delete("/documents/%64elete"), 404, "'delete'")
 
 
+def test_a_path_is_of_a_document_for_methods_that_it_has_no_other_meaning_for(client, docs):
+    """`POST /documents/delete` and `GET /documents/count` are what they say; all else is of documents called so."""
+    assert client.get("/documents/delete").json()["id"] == "delete"
+    assert client.patch("/documents/delete", json={"text": "gone soon"}).status_code == 200
+    assert docs["delete"].text == "gone soon"
+    assert client.patch("/documents/count", json={"text": "one"}).status_code == 200
+    assert docs["count"].text == "one"
+    assert client.get("/documents/count").json() == {"count": 12}
+    assert client.delete("/documents/delete").status_code == 204
+    told(client.post("/documents/count", json={}), 405, "DELETE, GET, HEAD, PATCH, PUT")
+
+
 def test_for_reading_only_nothing_can_be_written(reader, docs):
     json_of = {"json": {"id": "x"}}
     allowed = []

@@ -65,7 +65,7 @@ def write(spec: FlowSpec, output: str | os.PathLike[str] | None) -> None:
         return
     file, kinds = Path(output), {".svg": svg, ".mmd": mermaid}
     if file.suffix not in kinds:
-        raise BadValue(f"a Flow is drawn as {' or '.join(kinds)}; got {str(file)!r:.80}")
+        raise BadValue(f"a Flow is drawn as {' or '.join(kinds)}; got {file.name!r:.80}")
     file.write_text(kinds[file.suffix](spec) + "\n", encoding="utf-8")
 
 

@@ -168,12 +168,16 @@ def routes(service: Service, *, secured: bool = False) -> list[BaseRoute]:
 
 
 class _LiteralRoute(Route):
-    """A path that is meant as it is written: with a letter percent-encoded it is the id of a document."""
+    """A path that is meant as it is written: with a letter percent-encoded it is the id of a document.
+
+    So it is with a method that the path does not take: `PATCH /documents/delete` is of the document 'delete'.
+    """
 
     def matches(self, scope: Any) -> Any:
         match, child = super().matches(scope)
         raw = scope.get("raw_path")
-        if raw is not None and not raw.partition(b"?")[0].endswith(self.path.encode()):
+        as_written = raw is None or raw.partition(b"?")[0].endswith(self.path.encode())
+        if not as_written or not cast("_Endpoint", self.app).takes(scope["method"]):
             return type(match).NONE, {}
         return match, child
 
@@ -194,6 +198,10 @@ class _Endpoint:
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
         self._allowed = ", ".join(sorted(self._handlers))
+
+    def takes(self, method: str) -> bool:
+        """Whether there is a handler of this method."""
+        return method in self._handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handlers.get(scope["method"])
