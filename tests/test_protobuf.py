@@ -422,6 +422,20 @@ def test_dicts_come_back_through_json(record):
     assert difference(record, from_dict(json.loads(json.dumps(kept, allow_nan=False)))) is None
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_float_comes_back_through_json(sign):
+    """protobuf writes it as 3.4028235e+38, which is more than it is, and refuses to read that."""
+    largest = sign * float(np.finfo(np.float32).max)
+    record = {"id": "a", "weight": largest, "tags": {"weight": sign * 3.4028235e38}, "chunks": [{"id": "b"}]}
+    record["chunks"][0] |= {"weight": largest, "location": [largest, 1.0]}
+    text = json.dumps(to_dict(record), allow_nan=False)
+
+    assert "3.4028235e+38" in text
+    assert difference(record, from_dict(json.loads(text))) is None
+    with pytest.raises(CorruptData, match=r"too (large|small)"):
+        from_dict({"weight": sign * 3.41e38})
+
+
 def test_the_names_of_keys():
     record = {"id": "a", "parent_id": "p", "mime_type": "text/plain", "_metadata": {"x": "y"}}
     assert {"id": "a", "parentId": "p", "mimeType": "text/plain", "Metadata": {"x": "y"}} == to_dict(record)

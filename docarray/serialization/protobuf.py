@@ -7,6 +7,7 @@ Rule 2: message objects are the library's, of the code in `docarray.proto`; they
 from __future__ import annotations
 
 import io
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -337,6 +338,21 @@ def to_dict(record: Record, *, exact: bool = True, **options: Any) -> dict[str, 
         raise FieldTypeError(f"document {record.get('id')!r}: JSON cannot say it: {error}") from None
 
 
+_LARGEST: Final = float(np.finfo(np.float32).max)
+# Whose numbers are doubles.
+_STRUCTS: Final = frozenset({"tags", "parameters", "metadata", "Metadata", "_metadata"})
+
+
+def _floats(value: Any) -> Any:
+    """A value whose largest floats can be read: protobuf writes them rounded up (3.4028235e+38), and refuses that."""
+    kind = cast("Any", type(value))
+    if kind is float and abs(value) > _LARGEST and float(f"{_LARGEST:.8g}") >= abs(value):
+        return math.copysign(_LARGEST, value)
+    if kind is dict:
+        return {key: one if key in _STRUCTS else _floats(one) for key, one in value.items()}
+    return [_floats(one) for one in value] if kind is list else value
+
+
 def from_dict(value: Mapping[str, Any], **options: Any) -> Record:
     """The document of a dict that `to_dict` wrote, or the old library.
 
@@ -353,7 +369,7 @@ def from_dict(value: Mapping[str, Any], **options: Any) -> Record:
     if not isinstance(value, Mapping):
         raise CorruptData(f"a document is a JSON object; got {type(value).__name__}")
     try:
-        message = ParseDict(cast("dict[str, Any]", value), DocumentProto(), **options)
+        message = ParseDict(_floats(cast("dict[str, Any]", value)), DocumentProto(), **options)
         data = message.SerializePartialToString(deterministic=True)
     except (ParseError, EncodeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, FormatError):
