@@ -305,11 +305,14 @@ class DocumentArray(Parallel[D], Generic[D]):
 
     def _is_all(self, chosen: Selection) -> bool:
         positions = chosen.positions
+        if chosen.whole:  # whatever others have put in or taken out since
+            return True
         return chosen.form == "many" and isinstance(positions, range) and positions == range(len(self))
 
     def _picked(self, chosen: Selection) -> DocumentArray[D]:
         if chosen.form == "many":
-            return DocumentArray(self._slots.select(_window(chosen.positions)))
+            window = slice(None) if chosen.whole else _window(chosen.positions)
+            return DocumentArray(self._slots.select(window))
         if chosen.form == "all":
             return self.flatten()
         reached = traverse.walk(self._slots, chosen.path)

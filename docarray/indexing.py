@@ -33,6 +33,7 @@ class Selection:
     `form`: 'one' document at `positions[0]`; 'many' at `positions`, of which ids are some on a store; 'path', the
     traversal path `path`;
     'all', every document at every depth. `attributes` is None for documents; `boxed` says whether they came in a list.
+    `whole` says that all are meant, however many there are by the time that they are read.
     """
 
     form: Literal["one", "many", "path", "all"]
@@ -40,6 +41,7 @@ class Selection:
     path: str = ""
     attributes: tuple[Path, ...] | None = None
     boxed: bool = False
+    whole: bool = False
 
 
 def read_key(key: Any, slots: Slots) -> Selection:
@@ -59,7 +61,7 @@ def read_key(key: Any, slots: Slots) -> Selection:
         if named is not None:
             chosen = _documents(first, slots)
             attributes, boxed = named
-            return Selection(chosen.form, chosen.positions, chosen.path, attributes, boxed)
+            return Selection(chosen.form, chosen.positions, chosen.path, attributes, boxed, chosen.whole)
     return Selection("many", _listed(parts, slots))
 
 
@@ -112,7 +114,9 @@ def _documents(key: Any, slots: Slots) -> Selection:
     if key is Ellipsis:
         return Selection("all")
     if isinstance(key, slice):
-        return Selection("many", range(len(slots))[key])
+        said = cast("Any", key)
+        whole = said.start in (None, 0) and said.stop is None and said.step in (None, 1)
+        return Selection("many", range(len(slots))[said], whole=whole)
     if isinstance(key, (list, range, tuple)):
         return Selection("many", _listed(cast("Sequence[Any]", key), slots))
     if _is_flag(key) or isinstance(key, (float, set, dict, bytes)) or key is None:

@@ -437,3 +437,24 @@ def test_normalization_is_over_all_that_is_searched(opened):
         assert wanted[:, ["id", "scores__cosine__value"]] == found[:, ["id", "scores__cosine__value"]]
     hits = da.find(da["0"], exclude_self=True, normalization=(1, 0))[0]
     assert "0" not in hits[:, "id"]
+
+
+def test_all_of_an_attribute_are_those_that_are_there_when_it_is_read(opened, monkeypatch):
+    """Others may put something in between the count and the reading: nothing at the end is left out for it."""
+    da, other = opened([Document(id="a", text="tea"), Document(id="b", text="milk")]), opened()
+    slots, added = da._slots, []
+    count = type(slots).__len__
+
+    def late(self):
+        found = count(self)
+        if self is slots and not added:
+            added.append(Document(id="new", text="cup"))
+            other.insert(0, added[0])
+        return found
+
+    monkeypatch.setattr(type(slots), "__len__", late)
+
+    assert da[:, "id"] == ["new", "a", "b"]
+    added.clear()
+    other.clear()
+    assert da[:, "text"] == ["cup"]

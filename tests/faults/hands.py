@@ -277,9 +277,10 @@ def reads_pairs(da: DocumentArray, deeds: int, seed: int) -> None:
     for _ in range(deeds):
         assert len(da) % 2 == 0
         whole_pairs(da[:, "id"], "ids")
-        docs = list(da)
-        whole_pairs([doc.id for doc in docs], "iteration")
-        versions = {doc.id: doc.tags["version"] for doc in docs}
+        whole_pairs([doc.id for doc in da], "iteration")
+        # A copy is of one moment. Documents are live: two of them may have been brought up to date at different ones.
+        copy = DocumentArray.from_bytes(da.to_bytes())
+        versions = {doc.id: doc.tags["version"] for doc in copy}
         halves = [key for key in versions if versions[key] != versions[key[:-1] + "ab"[key[-1] == "a"]]]
         assert not halves, f"half a transaction: {halves}"
         whole_pairs(da.find("common", limit=5000)[:, "id"], "words")
