@@ -113,10 +113,10 @@ def _documents(key: Any, slots: Slots) -> Selection:
         return Selection("one", (slots.position(key),))
     if key is Ellipsis:
         return Selection("all")
+    said = key
     if isinstance(key, slice):
-        said = cast("Any", key)
         whole = said.start in (None, 0) and said.stop is None and said.step in (None, 1)
-        return Selection("many", range(len(slots))[said], whole=whole)
+        return Selection("many", range(len(slots))[key], whole=whole)
     if isinstance(key, (list, range, tuple)):
         return Selection("many", _listed(cast("Sequence[Any]", key), slots))
     if _is_flag(key) or isinstance(key, (float, set, dict, bytes)) or key is None:
